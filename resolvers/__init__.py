@@ -1,0 +1,1 @@
+"""What we do when asked: use cases in plain Python. Knows nothing of GraphQL or HTTP."""
