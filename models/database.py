@@ -1,0 +1,176 @@
+"""Sessions. Reading is many at once; writing on SQLite is one connection whose waiting callers share a transaction.
+
+Group commit: whoever waits for the writer joins the open transaction, each caller inside a savepoint of its own, and the
+last of the group commits for all. Nobody's `write()` block returns before that commit has, so what it answered is stored.
+One connection writing also keeps clear of the WAL-reset fault of SQLite before 3.51.3, which needs two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+
+from models import events
+
+GROUP = 256
+READERS = 4
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON", "journal_size_limit=67108864")
+
+
+class Database:
+    """Opens sessions. `on_commit` is called with the workspaces that have new events, after they are committed."""
+
+    def __init__(self, url: str, on_commit: Callable[[set[str]], None] | None = None) -> None:
+        self.on_commit = on_commit or (lambda _workspaces: None)
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self.engine = _sqlite(url, 1, "BEGIN IMMEDIATE") if self.is_sqlite else _postgresql(url)
+        self._readers = _sqlite(url, READERS, "BEGIN", query_only=True) if self.is_sqlite else self.engine
+        self._writer = _Writer(self.engine, self)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A session that sees one moment of the database and cannot change it."""
+        async with AsyncSession(self._readers, expire_on_commit=False, autoflush=False) as session:
+            yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed when the block ends well, undone when it raises, and only then rung."""
+        async with self._writer.session() if self.is_sqlite else self._transaction() as session:
+            yield session
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncSession]:
+        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+            async with session.begin():
+                yield session
+                rung = await events.flush(session)
+            self.on_commit(rung)
+
+    async def close(self) -> None:
+        await self._readers.dispose()
+        await self._writer.close()
+        await self.engine.dispose()
+
+
+class _Group:
+    """Callers who share one commit."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+        self.size = 0
+        self.rung: set[str] = set()
+        self.committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class _Writer:
+    def __init__(self, engine: AsyncEngine, database: Database) -> None:
+        self._engine = engine
+        self._database = database
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._group: _Group | None = None
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            group = self._group or await self._begin()
+        except BaseException:
+            self._turn.release()
+            raise
+        group.size += 1
+        session = AsyncSession(group.connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
+        rung: set[str] = set()
+        try:
+            yield session
+            rung = await events.flush(session)
+            await session.commit()
+        finally:
+            await asyncio.shield(asyncio.ensure_future(self._leave(group, session, rung)))
+        await asyncio.shield(group.committed)
+
+    async def _begin(self) -> _Group:
+        connection = await self._engine.connect()
+        try:
+            await connection.begin()
+        except BaseException:
+            await connection.close()
+            raise
+        self._group = _Group(connection)
+        return self._group
+
+    async def _leave(self, group: _Group, session: AsyncSession, rung: set[str]) -> None:
+        """End one caller's savepoint (undone unless it was committed), commit if nobody joins any more, pass the turn on."""
+        try:
+            await session.close()
+            group.rung |= rung
+            if not self._waiting or group.size >= GROUP:
+                await group.connection.commit()
+                await self._disband(group, None)
+        except SQLAlchemyError as error:
+            await self._disband(group, error)
+        finally:
+            self._turn.release()
+
+    async def _disband(self, group: _Group, error: SQLAlchemyError | None) -> None:
+        self._group = None
+        if error is None:
+            group.committed.set_result(None)
+            self._database.on_commit(group.rung)
+        else:
+            group.committed.set_exception(error)
+            group.committed.exception()  # its members may all have failed on their own: no warning then
+        with suppress(SQLAlchemyError):
+            await group.connection.close()
+
+    async def close(self) -> None:
+        async with self._turn:
+            if self._group is not None:
+                await self._group.connection.close()
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _sqlite(url: str, size: int, begin: str, query_only: bool = False) -> AsyncEngine:
+    path = make_url(url).database
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_async_engine(
+        url, pool_size=size, max_overflow=0, pool_timeout=60, json_serializer=_dumps, json_deserializer=orjson.loads
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (*PRAGMAS, *(("query_only=ON",) if query_only else ())):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def start(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _postgresql(url: str) -> AsyncEngine:
+    return create_async_engine(
+        url, pool_size=10, max_overflow=10, pool_pre_ping=True, json_serializer=_dumps, json_deserializer=orjson.loads
+    )

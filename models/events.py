@@ -1,0 +1,139 @@
+"""The event log: what changed, in the transaction that changed it, numbered without gaps per workspace.
+
+The number comes from a counter row updated as the last statement of the transaction. Its row lock is held until commit, so
+number order is commit order, and a reader who has seen number n will never find a new row below n.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models import ids
+from models.base import Base, JsonObject, now
+
+MESSAGE, CHANNEL = "message", "channel"
+
+
+class Counter(Base):
+    __tablename__ = "counter"
+
+    workspace_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    seq: Mapped[int]
+    oldest: Mapped[int]
+
+
+class Event(Base):
+    """One entry of the log. `kind` is the noun (message, channel); `type` the public dotted name (`email.sent`)."""
+
+    __tablename__ = "event"
+    __table_args__ = (Index("ix_event_subject", "workspace_id", "subject_id", "seq"),)
+
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(String(40), unique=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    type: Mapped[str] = mapped_column(String(60))
+    subject_id: Mapped[str] = mapped_column(String(40))
+    connector_id: Mapped[str | None] = mapped_column(String(40))
+    channel_type: Mapped[str | None] = mapped_column(String(20))
+    payload: Mapped[JsonObject]
+    occurred_at: Mapped[dt.datetime]
+
+
+@dataclass(slots=True, kw_only=True)
+class NewEvent:
+    """An event waiting for its number."""
+
+    workspace_id: str
+    kind: str
+    type: str
+    subject_id: str
+    connector_id: str | None = None
+    channel_type: str | None = None
+    payload: dict[str, Any] = field(default_factory=dict)
+    occurred_at: dt.datetime = field(default_factory=now)
+
+
+def record(session: AsyncSession, event: NewEvent) -> None:
+    """Have `event` written as this transaction's last act."""
+    session.info.setdefault("events", []).append(event)
+
+
+async def flush(session: AsyncSession) -> set[str]:
+    """Number and write what was recorded; the workspaces concerned. In id order, so that two writers cannot deadlock."""
+    pending: list[NewEvent] = session.info.pop("events", [])
+    by_workspace: dict[str, list[NewEvent]] = {}
+    for event in pending:
+        by_workspace.setdefault(event.workspace_id, []).append(event)
+    for workspace_id in sorted(by_workspace):
+        await _append(session, workspace_id, by_workspace[workspace_id])
+    return set(by_workspace)
+
+
+async def _append(session: AsyncSession, workspace_id: str, pending: Sequence[NewEvent]) -> None:
+    last = await session.scalar(
+        update(Counter)
+        .where(Counter.workspace_id == workspace_id)
+        .values(seq=Counter.seq + len(pending))
+        .returning(Counter.seq)
+    )
+    if last is None:
+        raise LookupError(f"workspace {workspace_id} has no event counter")
+    first = last - len(pending) + 1
+    await session.execute(insert(Event), [_row(event, first + i) for i, event in enumerate(pending)])
+
+
+def _row(event: NewEvent, seq: int) -> dict[str, Any]:
+    return {
+        "id": ids.new_id(ids.EVENT),
+        "seq": seq,
+        "workspace_id": event.workspace_id,
+        "kind": event.kind,
+        "type": event.type,
+        "subject_id": event.subject_id,
+        "connector_id": event.connector_id,
+        "channel_type": event.channel_type,
+        "payload": event.payload,
+        "occurred_at": event.occurred_at,
+    }
+
+
+async def after(session: AsyncSession, workspace_id: str, seq: int, limit: int) -> Sequence[Event]:
+    """The next events past `seq`, oldest first."""
+    found = select(Event).where(Event.workspace_id == workspace_id, Event.seq > seq).order_by(Event.seq).limit(limit)
+    return (await session.scalars(found)).all()
+
+
+async def head(session: AsyncSession, workspace_id: str) -> int:
+    """The number of the newest event; 0 when there is none."""
+    return await session.scalar(select(Counter.seq).where(Counter.workspace_id == workspace_id)) or 0
+
+
+async def oldest(session: AsyncSession, workspace_id: str) -> int:
+    """The number of the oldest event that is still kept."""
+    return await session.scalar(select(Counter.oldest).where(Counter.workspace_id == workspace_id)) or 1
+
+
+async def of_subject(session: AsyncSession, workspace_id: str, subject_id: str) -> Sequence[Event]:
+    """Everything that happened to one object, oldest first."""
+    mine = (Event.workspace_id == workspace_id, Event.subject_id == subject_id)
+    return (await session.scalars(select(Event).where(*mine).order_by(Event.seq))).all()
+
+
+async def of_subjects(session: AsyncSession, workspace_id: str, subject_ids: Sequence[str]) -> Sequence[Event]:
+    """Everything that happened to several objects, oldest first."""
+    mine = (Event.workspace_id == workspace_id, Event.subject_id.in_(subject_ids))
+    return (await session.scalars(select(Event).where(*mine).order_by(Event.seq))).all()
+
+
+async def latest_of(session: AsyncSession, workspace_id: str, subject_id: str) -> Event | None:
+    """The newest event about one object."""
+    mine = (Event.workspace_id == workspace_id, Event.subject_id == subject_id)
+    return await session.scalar(select(Event).where(*mine).order_by(Event.seq.desc()).limit(1))

@@ -1,0 +1,241 @@
+"""Messages, and what was tried to deliver them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, and_, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, JsonList, JsonObject, now
+from models.paging import Window, contains
+
+
+class MessageStatus(StrEnum):
+    """Where a message stands. Receipts only move it up the RANK; the dispatcher alone may put it back to QUEUED."""
+
+    SCHEDULED = "SCHEDULED"
+    QUEUED = "QUEUED"
+    PROCESSING = "PROCESSING"
+    SENT = "SENT"
+    DELIVERED = "DELIVERED"
+    READ = "READ"
+    FAILED = "FAILED"
+    EXPIRED = "EXPIRED"
+    CANCELED = "CANCELED"
+    UNKNOWN = "UNKNOWN"
+
+
+RANK: dict[str, int] = {
+    MessageStatus.SCHEDULED: 0,
+    MessageStatus.QUEUED: 1,
+    MessageStatus.PROCESSING: 2,
+    MessageStatus.UNKNOWN: 3,
+    MessageStatus.SENT: 4,
+    MessageStatus.FAILED: 5,
+    MessageStatus.EXPIRED: 5,
+    MessageStatus.CANCELED: 5,
+    MessageStatus.DELIVERED: 6,
+    MessageStatus.READ: 7,
+}
+FINAL = frozenset({MessageStatus.FAILED, MessageStatus.EXPIRED, MessageStatus.CANCELED, MessageStatus.READ})
+
+
+class Message(Base):
+    """`external_id` is the provider's name for it, `client_reference` the caller's."""
+
+    __tablename__ = "message"
+    __table_args__ = (
+        Index("uq_message_idempotency_key", "workspace_id", "idempotency_key", unique=True),
+        Index("ix_message_list", "workspace_id", "id"),
+        Index("ix_message_status", "workspace_id", "status", "id"),
+        Index("ix_message_connector", "workspace_id", "connector_id", "id"),
+        Index("ix_message_reference", "workspace_id", "client_reference"),
+        Index("ix_message_external", "connector_id", "external_id"),
+        Index("ix_message_batch", "workspace_id", "batch_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspace.id"))
+    channel_type: Mapped[str] = mapped_column(String(20))
+    flow: Mapped[str] = mapped_column(String(20))
+    priority: Mapped[str] = mapped_column(String(20))
+    status: Mapped[str] = mapped_column(String(20))
+    to: Mapped[str] = mapped_column("recipient", String(320))
+    sender: Mapped[str | None] = mapped_column(String(320))
+    subject: Mapped[str | None] = mapped_column(Text)
+    body: Mapped[str | None] = mapped_column(Text)
+    html: Mapped[str | None] = mapped_column(Text)
+    template: Mapped[JsonObject | None]
+    media: Mapped[JsonList]
+    details: Mapped[JsonObject | None] = mapped_column("metadata")
+    client_reference: Mapped[str | None] = mapped_column(String(255))
+    external_id: Mapped[str | None] = mapped_column(String(255))
+    batch_id: Mapped[str | None] = mapped_column(String(40))
+    connector_id: Mapped[str | None] = mapped_column(ForeignKey("connector.id"))
+    is_pinned: Mapped[bool]
+    route: Mapped[JsonList]
+    encoding: Mapped[str | None] = mapped_column(String(10))
+    segments: Mapped[int | None]
+    failure: Mapped[JsonObject | None]
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    request_hash: Mapped[str | None] = mapped_column(String(64))
+    scheduled_at: Mapped[dt.datetime | None]
+    expires_at: Mapped[dt.datetime | None]
+    sent_at: Mapped[dt.datetime | None]
+    delivered_at: Mapped[dt.datetime | None]
+    created_at: Mapped[dt.datetime]
+    updated_at: Mapped[dt.datetime]
+
+
+class Attempt(Base):
+    """One hand-over to a provider, stored before the provider is called. `outcome` is empty while nobody knows."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (Index("ix_attempt_workspace", "workspace_id", "message_id"),)
+
+    message_id: Mapped[str] = mapped_column(ForeignKey("message.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(String(40))
+    connector_id: Mapped[str] = mapped_column(String(40))
+    started_at: Mapped[dt.datetime]
+    finished_at: Mapped[dt.datetime | None]
+    duration_ms: Mapped[float | None]
+    outcome: Mapped[str | None] = mapped_column(String(20))
+    provider_status: Mapped[int | None]
+    exchange: Mapped[JsonObject | None]
+    failure: Mapped[JsonObject | None]
+    next_attempt_at: Mapped[dt.datetime | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which messages; an empty field does not restrict."""
+
+    channels: Sequence[str] | None = None
+    flow: str | None = None
+    statuses: Sequence[str] | None = None
+    connector_ids: Sequence[str] | None = None
+    batch_id: str | None = None
+    query: str | None = None
+    client_reference: str | None = None
+    created_after: dt.datetime | None = None
+    created_before: dt.datetime | None = None
+
+    def clauses(self, workspace_id: str) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = [Message.workspace_id == workspace_id]
+        for column, values in (
+            (Message.channel_type, self.channels),
+            (Message.status, self.statuses),
+            (Message.connector_id, self.connector_ids),
+        ):
+            if values is not None:
+                found.append(column.in_(values))
+        for exact, value in (
+            (Message.flow, self.flow),
+            (Message.batch_id, self.batch_id),
+            (Message.client_reference, self.client_reference),
+        ):
+            if value is not None:
+                found.append(exact == value)
+        if self.query:
+            found.append(or_(*(contains(column, self.query) for column in (Message.to, Message.body, Message.external_id))))
+        if self.created_after is not None:
+            found.append(Message.created_at > self.created_after)
+        if self.created_before is not None:
+            found.append(Message.created_at < self.created_before)
+        return found
+
+
+async def page(session: AsyncSession, workspace_id: str, where: Filter, window: Window) -> Sequence[Message]:
+    """Newest first."""
+    found = window.apply(select(Message).where(*where.clauses(workspace_id)), (Message.id,), descending=True)
+    return window.trim((await session.scalars(found)).all())
+
+
+async def count(session: AsyncSession, workspace_id: str, where: Filter) -> int:
+    return await session.scalar(select(func.count()).select_from(Message).where(*where.clauses(workspace_id))) or 0
+
+
+async def get(session: AsyncSession, workspace_id: str, message_id: str) -> Message | None:
+    mine = (Message.workspace_id == workspace_id, Message.id == message_id)
+    return await session.scalar(select(Message).where(*mine))
+
+
+async def by_ids(session: AsyncSession, workspace_id: str, ids: Sequence[str]) -> Sequence[Message]:
+    mine = (Message.workspace_id == workspace_id, Message.id.in_(ids))
+    return (await session.scalars(select(Message).where(*mine))).all()
+
+
+async def by_external_id(session: AsyncSession, workspace_id: str, external_id: str) -> Message | None:
+    """The newest message the provider calls so; ids of different providers may collide."""
+    mine = (Message.workspace_id == workspace_id, Message.external_id == external_id)
+    return await session.scalar(select(Message).where(*mine).order_by(Message.id.desc()).limit(1))
+
+
+async def by_connector_external_id(
+    session: AsyncSession, workspace_id: str, connector_id: str, external_id: str
+) -> Message | None:
+    mine = (
+        Message.workspace_id == workspace_id,
+        Message.connector_id == connector_id,
+        Message.external_id == external_id,
+    )
+    return await session.scalar(select(Message).where(*mine))
+
+
+async def by_idempotency_key(session: AsyncSession, workspace_id: str, key: str) -> Message | None:
+    mine = (Message.workspace_id == workspace_id, Message.idempotency_key == key)
+    return await session.scalar(select(Message).where(*mine))
+
+
+async def attempts_of(session: AsyncSession, workspace_id: str, message_ids: Sequence[str]) -> Sequence[Attempt]:
+    mine = (Attempt.workspace_id == workspace_id, Attempt.message_id.in_(message_ids))
+    return (await session.scalars(select(Attempt).where(*mine).order_by(Attempt.message_id, Attempt.number))).all()
+
+
+async def move(
+    session: AsyncSession,
+    workspace_id: str,
+    message_id: str,
+    allowed: Sequence[str],
+    values: Mapping[str, Any],
+) -> Message | None:
+    """Write `values` if the message's status is still one of `allowed`; None otherwise."""
+    moved = (
+        update(Message)
+        .where(Message.workspace_id == workspace_id, Message.id == message_id, Message.status.in_(allowed))
+        .values(**values, updated_at=now())
+        .returning(Message)
+        .execution_options(populate_existing=True)
+    )
+    return await session.scalar(moved)
+
+
+def below(status: str) -> list[str]:
+    """The statuses a message may rise from to reach `status`."""
+    return [lower for lower, rank in RANK.items() if rank < RANK[status]]
+
+
+async def finish_attempt(
+    session: AsyncSession, workspace_id: str, message_id: str, number: int, values: Mapping[str, Any]
+) -> None:
+    mine = and_(Attempt.workspace_id == workspace_id, Attempt.message_id == message_id, Attempt.number == number)
+    await session.execute(update(Attempt).where(mine).values(**values))
+
+
+async def unfinished_of(
+    session: AsyncSession, workspace_id: str, connector_id: str, statuses: Sequence[str]
+) -> Sequence[Message]:
+    """Messages that wait for one connector."""
+    mine = (
+        Message.workspace_id == workspace_id,
+        Message.connector_id == connector_id,
+        Message.status.in_(statuses),
+    )
+    return (await session.scalars(select(Message).where(*mine).order_by(Message.id))).all()

@@ -1,0 +1,62 @@
+"""What providers told us of messages, each once. A receipt that overtook the answer to the send waits here for it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from sqlalchemy import Index, String, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, JsonObject
+
+
+class Receipt(Base):
+    """`message_id` is empty while no message with this `external_id` is known."""
+
+    __tablename__ = "receipt"
+    __table_args__ = (Index("ix_receipt_external", "connector_id", "external_id"),)
+
+    connector_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    event_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(String(40))
+    external_id: Mapped[str] = mapped_column(String(255))
+    message_id: Mapped[str | None] = mapped_column(String(40))
+    status: Mapped[str] = mapped_column(String(20))
+    failure: Mapped[JsonObject | None]
+    detail: Mapped[str | None] = mapped_column(String(1000))
+    raw: Mapped[JsonObject]
+    occurred_at: Mapped[dt.datetime]
+    received_at: Mapped[dt.datetime]
+
+
+async def store(session: AsyncSession, workspace_id: str, receipt: Receipt) -> bool:
+    """False when this receipt was stored before."""
+    values = {column.key: getattr(receipt, column.key) for column in Receipt.__table__.columns}
+    values["workspace_id"] = workspace_id
+    dialect = session.get_bind().dialect.name
+    upsert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(Receipt)
+    stored = await session.scalar(upsert.values(values).on_conflict_do_nothing().returning(Receipt.event_id))
+    return stored is not None
+
+
+async def parked(session: AsyncSession, workspace_id: str, connector_id: str, external_id: str) -> Sequence[Receipt]:
+    """Receipts that came before their message was known, in the order they came."""
+    mine = (
+        Receipt.workspace_id == workspace_id,
+        Receipt.connector_id == connector_id,
+        Receipt.external_id == external_id,
+        Receipt.message_id.is_(None),
+    )
+    return (await session.scalars(select(Receipt).where(*mine).order_by(Receipt.received_at))).all()
+
+
+async def assign(session: AsyncSession, workspace_id: str, receipt: Receipt, message_id: str) -> None:
+    mine = (
+        Receipt.workspace_id == workspace_id,
+        Receipt.connector_id == receipt.connector_id,
+        Receipt.event_id == receipt.event_id,
+    )
+    await session.execute(update(Receipt).where(*mine).values(message_id=message_id))

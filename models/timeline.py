@@ -1,0 +1,104 @@
+"""How changes of messages and channels are written down in the event log."""
+
+from __future__ import annotations
+
+import datetime as dt
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.base import now
+from models.connectors import Connector
+from models.events import CHANNEL, MESSAGE, NewEvent, record
+from models.messages import Message
+
+
+class TimelineSource(StrEnum):
+    """Who made a message change."""
+
+    API = "API"
+    DISPATCHER = "DISPATCHER"
+    PROVIDER_RESPONSE = "PROVIDER_RESPONSE"
+    PROVIDER_CALLBACK = "PROVIDER_CALLBACK"
+    OPERATOR = "OPERATOR"
+
+
+def message_changed(
+    session: AsyncSession,
+    message: Message,
+    previous: str | None,
+    source: TimelineSource,
+    *,
+    detail: str | None = None,
+    attempt: int | None = None,
+    occurred_at: dt.datetime | None = None,
+) -> None:
+    """`email.sent` and the like, with the status the message has now."""
+    _message_event(session, message, message.status.lower(), previous, source, detail, attempt, occurred_at)
+
+
+def receipt_ignored(session: AsyncSession, message: Message, reported: str, occurred_at: dt.datetime) -> None:
+    """A late, repeated or reordered receipt: seen, written down, without effect."""
+    detail = f"{reported} reported while {message.status}"
+    source = TimelineSource.PROVIDER_CALLBACK
+    _message_event(session, message, "receipt", message.status, source, detail, None, occurred_at)
+
+
+def _message_event(
+    session: AsyncSession,
+    message: Message,
+    verb: str,
+    previous: str | None,
+    source: TimelineSource,
+    detail: str | None,
+    attempt: int | None,
+    occurred_at: dt.datetime | None,
+) -> None:
+    payload: dict[str, Any] = {
+        "status": message.status,
+        "previousStatus": previous,
+        "source": source.value,
+        "detail": detail,
+        "attempt": attempt,
+        "flow": message.flow,
+        "batchId": message.batch_id,
+    }
+    record(
+        session,
+        NewEvent(
+            workspace_id=message.workspace_id,
+            kind=MESSAGE,
+            type=f"{message.channel_type.lower()}.{verb}",
+            subject_id=message.id,
+            connector_id=message.connector_id,
+            channel_type=message.channel_type,
+            payload=payload,
+            occurred_at=occurred_at or now(),
+        ),
+    )
+
+
+def channel_changed(session: AsyncSession, connector: Connector, verb: str, previous: str | None, cause: str) -> None:
+    """`channel.created`, `channel.updated` or `channel.deleted`, with the status the connector has now."""
+    payload = {
+        "previousStage": previous,
+        "stage": connector.stage,
+        "status": connector.component_status,
+        "cause": cause,
+        "channelId": connector.channel_id,
+        "identifier": connector.identifier,
+        "revision": connector.revision,
+    }
+    record(
+        session,
+        NewEvent(
+            workspace_id=connector.workspace_id,
+            kind=CHANNEL,
+            type=f"channel.{verb}",
+            subject_id=connector.id,
+            connector_id=connector.id,
+            channel_type=connector.channel_type,
+            payload=payload,
+        ),
+    )

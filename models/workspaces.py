@@ -1,0 +1,60 @@
+"""Tenants: an organization holds workspaces, a workspace holds everything else."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from sqlalchemy import ForeignKey, String, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models import ids
+from models.base import Base, now
+from models.events import Counter
+
+
+class Organization(Base):
+    __tablename__ = "organization"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[dt.datetime]
+
+
+class Workspace(Base):
+    __tablename__ = "workspace"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    organization_id: Mapped[str] = mapped_column(ForeignKey("organization.id"))
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    will_active: Mapped[bool] = mapped_column(default=False)
+    retention_days: Mapped[int | None]
+    created_at: Mapped[dt.datetime]
+
+
+async def get(session: AsyncSession, workspace_id: str) -> Workspace | None:
+    return await session.get(Workspace, workspace_id)
+
+
+async def organization(session: AsyncSession, organization_id: str) -> Organization | None:
+    return await session.get(Organization, organization_id)
+
+
+async def by_name(session: AsyncSession, name: str) -> Workspace | None:
+    return await session.scalar(select(Workspace).where(Workspace.name == name))
+
+
+async def create(session: AsyncSession, name: str) -> Workspace:
+    """A workspace in an organization of its own, with its event counter."""
+    created = now()
+    organization = Organization(id=ids.new_id(ids.ORGANIZATION), name=name, created_at=created)
+    session.add(organization)
+    await session.flush()
+    workspace = Workspace(
+        id=ids.new_id(ids.WORKSPACE), organization_id=organization.id, name=name, will_active=False, created_at=created
+    )
+    session.add(workspace)
+    await session.flush()
+    session.add(Counter(workspace_id=workspace.id, seq=0, oldest=1))
+    await session.flush()
+    return workspace
