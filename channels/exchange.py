@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 MASK = "****"
 EXCERPT = 4_000
 SHORTEST = 3  # removing every "1" from a record would leave nothing to read
+DEEPEST = 10
+WIDEST = 50
+
+# A provider may echo a text trimmed or rewritten, so these members are hidden by name and not by what they hold.
+PRIVATE = frozenset({"text", "body", "caption", "html", "subject", "payload"})
 
 
 class StageName(StrEnum):
@@ -36,12 +45,11 @@ class Stage:
 class Exchange:
     """Collects stages and a record from which every secret and message text is removed as it is written.
 
-    `sent` turns true when bytes of the request have left: from then on a lost answer means an unknown outcome.
+    `sent` turns true when bytes of the last request have left: from then on a lost answer means an unknown outcome.
     """
 
     def __init__(self, secrets: tuple[str, ...] = (), texts: tuple[str, ...] = ()) -> None:
-        self._secrets = sorted(secrets, key=len, reverse=True)
-        self._texts = sorted((text for text in texts if len(text) >= SHORTEST), key=len, reverse=True)
+        self._masks = sorted(_masks(secrets, texts), key=lambda mask: len(mask[0]), reverse=True)
         self.stages: list[Stage] = []
         self.record: dict[str, Any] = {}
         self.provider_status: int | None = None
@@ -64,24 +72,48 @@ class Exchange:
         self.stages.append(Stage(name, ok, elapsed, self.redact(detail) if detail else None))
 
     def note(self, key: str, value: Any) -> None:
-        """Record `value` (JSON-like) under `key`, redacted."""
+        """Record `value` (JSON-like) under `key`: redacted, and cut where it is too deep, too wide or too long."""
         self.record[key] = self._clean(value)
 
     def redact(self, text: str) -> str:
         """`text` without the connector's secrets and the message's own texts, at most EXCERPT characters."""
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
-        for own in self._texts:
-            text = text.replace(own, f"[{len(own)} characters]")
-        return text[:EXCERPT]
+        for hidden, shown in self._masks:
+            text = text.replace(hidden, shown)
+        return text[:EXCERPT].replace("\0", "�")  # PostgreSQL stores no NUL
 
-    def _clean(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self.redact(value)
-        if isinstance(value, dict):
-            return {str(key): self._clean(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self._clean(item) for item in value]
-        if value is None or isinstance(value, (bool, int, float)):
+    def _clean(self, value: Any, depth: int = 0) -> Any:
+        if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
             return value
+        if isinstance(value, (Mapping, list, tuple)):
+            return self._clean_items(value, depth + 1) if depth < DEEPEST else "…"
         return self.redact(str(value))
+
+    def _clean_items(self, value: Mapping[Any, Any] | Iterable[Any], depth: int) -> Any:
+        if isinstance(value, Mapping):
+            members = islice(value.items(), WIDEST)
+            return {self.redact(str(key)): self._clean_member(str(key), item, depth) for key, item in members}
+        return [self._clean(item, depth) for item in islice(value, WIDEST)]
+
+    def _clean_member(self, key: str, value: Any, depth: int) -> Any:
+        if isinstance(value, str) and key.lower() in PRIVATE:
+            return _length_of(value)
+        return self._clean(value, depth)
+
+
+def _masks(secrets: Iterable[str], texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for secret in filter(None, secrets):
+        for spelling in {*_spellings(secret), quote(secret, safe="", errors="replace"), quote_plus(secret, errors="replace")}:
+            yield spelling, MASK
+    for text in texts:
+        for spelling in _spellings(text):
+            if len(spelling) >= SHORTEST:
+                yield spelling, _length_of(text)
+
+
+def _spellings(text: str) -> set[str]:
+    """As it is, trimmed, and as JSON writes it: an answer that cannot be parsed is recorded as it came."""
+    return {text, text.strip() or text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+
+
+def _length_of(text: str) -> str:
+    return f"[{len(text)} characters]"

@@ -1,0 +1,332 @@
+"""E-mail through any SMTP server: submission with STARTTLS (587), implicit TLS (465) or, on trusted ground, no encryption.
+
+SMTP tells no more than that the server took the message: SENT is the best final state. A `Message-ID` made of our message id
+stays the same over all attempts, which lets people and bounce reports recognise a repeated message; no server deduplicates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime as dt
+import ipaddress
+import re
+from collections.abc import Iterable
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP as WIRE_FORMAT
+from typing import Any, ClassVar
+
+from email_validator import EmailNotValidError, ValidatedEmail, validate_email
+from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
+
+from channels.base import (
+    Accepted,
+    Assertion,
+    Capabilities,
+    ChannelType,
+    Check,
+    CheckStatus,
+    Outbound,
+    Provider,
+    Template,
+)
+from channels.egress import Egress
+from channels.errors import FailureKind, SendError
+from channels.exchange import Exchange, Stage, StageName
+from channels.relays import Mail, Relay, Server, SmtpSecurity, step
+from channels.wire import TOTAL_TIMEOUT, Wire
+
+# Text in 7 bits needs no 8BITMIME of the server and survives every relay.
+_FORMAT = WIRE_FORMAT.clone(cte_type="7bit")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
+_CHECKS = {
+    StageName.RESOLVE: ("dns", "The server's name has an address."),
+    StageName.CONNECT: ("tcp", "The server accepts connections."),
+    StageName.TLS: ("tls", "The connection is encrypted and the certificate is trusted."),
+    StageName.AUTH: ("credentials", "The server accepts the username and password."),
+    StageName.SUBMIT: ("sender", "The server takes mail from the sender address."),
+}
+
+
+class Smtp(Provider):
+    """One mail server, one account, one sender address."""
+
+    about = Template(
+        slug="email-smtp",
+        key="smtp",
+        channel=ChannelType.EMAIL,
+        provider="SMTP",
+        title="E-mail through SMTP",
+        documentation_url="https://www.rfc-editor.org/rfc/rfc6409",
+        capabilities=Capabilities(text=True, subject=True),
+    )
+    patience: ClassVar[float] = TOTAL_TIMEOUT
+
+    smtp_host: str = Field(
+        title="SMTP host",
+        description="Name or IP address of the mail server.",
+        examples=["smtp.example.com"],
+        min_length=1,
+        max_length=253,
+    )
+    smtp_port: int = Field(
+        587,
+        title="SMTP port",
+        description="587 for STARTTLS, 465 for TLS, 25 for a relay.",
+        examples=[587],
+        ge=1,
+        le=65535,
+    )
+    username: str | None = Field(
+        None,
+        title="Username",
+        description="Account at the mail server; given together with the password or not at all.",
+        examples=["postmaster@example.com"],
+        max_length=320,
+    )
+    password: SecretStr | None = Field(
+        None, title="Password", description="Password or app password of the account.", max_length=1024
+    )
+    from_address: str = Field(
+        title="From address",
+        description="Address messages come from; bounces return to it.",
+        examples=["no-reply@example.com"],
+        max_length=320,
+    )
+    from_name: str | None = Field(
+        None, title="From name", description="Name shown beside the address.", examples=["Example Ltd"], max_length=200
+    )
+    reply_to: str | None = Field(
+        None, title="Reply-To", description="Address answers go to.", examples=["support@example.com"], max_length=320
+    )
+    security: SmtpSecurity = Field(
+        SmtpSecurity.STARTTLS,
+        title="Security",
+        description="STARTTLS is required, not tried. NONE sends mail in clear text, and credentials to this machine only.",
+        examples=["STARTTLS"],
+    )
+
+    _relay: Relay = PrivateAttr()
+
+    @field_validator("username", "password", "from_name", "reply_to", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("smtp_port", mode="before")
+    @classmethod
+    def _whole_number(cls, value: Any) -> int:
+        if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 5:
+            return int(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        raise ValueError("must be a whole number from 1 to 65535")
+
+    @field_validator("smtp_host")
+    @classmethod
+    def _host_name(cls, value: str) -> str:
+        return host_name(value)
+
+    @field_validator("username", "from_address", "from_name", "reply_to")
+    @classmethod
+    def _one_line(cls, value: str | None) -> str | None:
+        return value and one_line(value)
+
+    @field_validator("password")
+    @classmethod
+    def _one_line_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        return value and SecretStr(one_line(value.get_secret_value()))
+
+    @field_validator("from_address", "reply_to")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        return value and parsed_address(value).normalized
+
+    @model_validator(mode="after")
+    def _whole_credentials(self) -> Smtp:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password are given together or not at all")
+        return self
+
+    def model_post_init(self, _context: Any, /) -> None:
+        self._relay = Relay(Server(self.smtp_host, self.smtp_port, self.security, self.username, self.password))
+
+    @property
+    def identifier(self) -> str:
+        return self.from_address
+
+    def secrets(self) -> tuple[str, ...]:
+        """The password, and how it looks on the wire, should a server quote it."""
+        plain = super().secrets()
+        spoken = (*plain, *(f"\0{self.username}\0{secret}" for secret in plain))
+        return plain + tuple(base64.b64encode(secret.encode()).decode() for secret in spoken)
+
+    def destination(self, to: str) -> str:
+        return parsed_address(one_line(to.strip())).normalized
+
+    def check(self, message: Outbound) -> None:
+        if message.media or message.template is not None:
+            raise _unsupported("E-mail through SMTP carries text and HTML, neither media nor templates.")
+        if not message.texts():
+            raise _unsupported("An e-mail needs a subject or a body.")
+        try:
+            one_line(message.subject or "")
+        except ValueError as error:
+            raise SendError(FailureKind.CONTENT, "INVALID_SUBJECT", f"The subject {error}.") from None
+        if message.sender is not None:
+            self._check_sender(message.sender)
+        if any(not _is_text(text) for text in message.texts()):
+            raise SendError(FailureKind.CONTENT, "INVALID_CONTENT", "The message holds characters that are not Unicode text.")
+
+    async def verify(self, wire: Wire) -> list[Check]:
+        """Connect, encrypt, log in and offer the sender address; no message is begun."""
+        exchange = Exchange(self.secrets())
+        local = False
+        try:
+            async with asyncio.timeout(self.patience):
+                local = await self._probe(wire.egress, exchange)
+        except (SendError, TimeoutError):
+            pass
+        return self._checks(exchange.stages, local)
+
+    async def send(self, wire: Wire, message: Outbound, exchange: Exchange) -> Accepted:
+        message_id = f"{message.id}@{parsed_address(self.from_address).ascii_domain}"
+        mail = self._rendered(message, message_id)
+        exchange.note("server", {"host": self.smtp_host, "port": self.smtp_port, "security": self.security.value})
+        exchange.note("envelope", {"from": mail.sender, "to": mail.recipient, "size": len(mail.content)})
+        exchange.note("messageId", message_id)
+        try:
+            async with asyncio.timeout(self.patience):
+                reply = await self._relay.submit(wire.egress, exchange, mail)
+        except TimeoutError:
+            exchange.note("error", "out of time")
+            raise _out_of_time(exchange) from None
+        except SendError as error:
+            exchange.note("error", error.message)
+            raise
+        return Accepted(message_id, detail=reply)
+
+    async def close(self) -> None:
+        await self._relay.close()
+
+    def _check_sender(self, sender: str) -> None:
+        try:
+            parsed_address(one_line(sender))
+        except ValueError:
+            raise SendError(FailureKind.CONTENT, "INVALID_SENDER", "The sender is not an e-mail address.") from None
+
+    def _rendered(self, message: Outbound, message_id: str) -> Mail:
+        sender, recipient = (_envelope(address) for address in (self.from_address, message.to))
+        shown = _envelope(message.sender or self.from_address)
+        international = not (sender + recipient + shown).isascii()
+        mail = EmailMessage(_FORMAT.clone(utf8=international))
+        mail["From"] = Address(self.from_name or "" if shown == sender else "", addr_spec=shown)
+        mail["To"] = Address(addr_spec=recipient)
+        if self.reply_to:
+            mail["Reply-To"] = Address(addr_spec=_envelope(self.reply_to))
+        mail["Subject"] = message.subject or ""
+        mail["Date"] = dt.datetime.now(dt.UTC)
+        mail["Message-ID"] = f"<{message_id}>"
+        _fill(mail, message)
+        return Mail(sender, recipient, mail.as_bytes(), international)
+
+    async def _probe(self, egress: Egress, exchange: Exchange) -> bool:
+        """Whether the server that answered every question is on this machine."""
+        link = await self._relay.open(egress, exchange)
+        try:
+            with step(exchange, StageName.SUBMIT):
+                await link.probe(_envelope(self.from_address))
+            return link.local
+        finally:
+            await link.quit()
+
+    def _checks(self, stages: Iterable[Stage], local: bool) -> list[Check]:
+        done = {stage.name: stage for stage in stages}
+        found = {name: _assertion(name, done.get(name)) for name in _CHECKS}
+        if self.security is SmtpSecurity.NONE:
+            status = CheckStatus.OK if local else CheckStatus.WARNING
+            found[StageName.TLS] = Assertion("tls", status, "The connection is not encrypted.")
+        if self.username is None:
+            found[StageName.AUTH] = Assertion("credentials", CheckStatus.OK, "The server is used without credentials.")
+        return [
+            Check("connection", "Connection", (found[StageName.RESOLVE], found[StageName.CONNECT])),
+            Check("tls", "Encryption", (found[StageName.TLS],)),
+            Check("authentication", "Authentication", (found[StageName.AUTH],)),
+            Check("sender", "Sender address", (found[StageName.SUBMIT],)),
+        ]
+
+
+def one_line(text: str) -> str:
+    """`text`, which may stand in a header. Raises ValueError."""
+    if _UNPRINTABLE.search(text):
+        raise ValueError("must be one line without control characters")
+    return text
+
+
+def parsed_address(text: str) -> ValidatedEmail:
+    """An e-mail address, not looked up. Raises ValueError with a sentence."""
+    try:
+        return validate_email(text, check_deliverability=False)
+    except EmailNotValidError as error:
+        raise ValueError(f"must be an e-mail address: {error}") from None
+
+
+def host_name(text: str) -> str:
+    """A host name in ASCII, or an IP address. Raises ValueError."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        pass
+    try:
+        name = text.encode("idna").decode()
+    except UnicodeError:
+        name = ""
+    if not _HOST.fullmatch(name):
+        raise ValueError("must be a host name or an IP address, without scheme, port or path")
+    return name
+
+
+def _envelope(address: str) -> str:
+    """The address with its domain in ASCII, as every server takes it."""
+    parsed = parsed_address(address)
+    return f"{parsed.local_part}@{parsed.ascii_domain}"
+
+
+def _fill(mail: EmailMessage, message: Outbound) -> None:
+    if message.html is None:
+        mail.set_content(message.body or "")
+    elif message.body is None:
+        mail.set_content(message.html, subtype="html")
+    else:
+        mail.set_content(message.body)
+        mail.add_alternative(message.html, subtype="html")
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _assertion(name: StageName, stage: Stage | None) -> Assertion:
+    label, good = _CHECKS[name]
+    if stage is None:
+        return Assertion(label, CheckStatus.INDETERMINATE, "Not reached, because an earlier step failed.")
+    if stage.ok:
+        return Assertion(label, CheckStatus.OK, good)
+    return Assertion(label, CheckStatus.ERROR, stage.detail or "The step failed.")
+
+
+def _unsupported(text: str) -> SendError:
+    return SendError(FailureKind.CONTENT, "UNSUPPORTED_CONTENT", text)
+
+
+def _out_of_time(exchange: Exchange) -> SendError:
+    if exchange.sent:
+        text = "The message was sent but the mail server did not answer in time."
+        return SendError(FailureKind.UNKNOWN_OUTCOME, "ANSWER_LOST", text)
+    return SendError(FailureKind.TRANSIENT, "PROVIDER_UNREACHABLE", "The mail server did not answer in time.")
