@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Hashable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
+from graphql import OperationType
 from starlette.types import Receive, Send
 
 from gateway.frames import (
