@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
+from pydantic import AfterValidator
 from yarl import URL
 
+from channels.answers import Answer
 from channels.egress import BlockedAddressError, Egress
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
@@ -24,34 +27,22 @@ BODY_LIMIT = 64 * 1024
 TOTAL_TIMEOUT = 30.0
 CONNECT_TIMEOUT = 5.0
 
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A provider's HTTP answer; the body is cut at BODY_LIMIT bytes."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        """The parsed body. Raises ValueError on anything that is not JSON, however hostile."""
-        return orjson.loads(self.body)
-
-    @property
-    def retry_after(self) -> float | None:
-        """Seconds of the Retry-After header when it is a number (RFC 9110 §10.2.3); its date form is ignored."""
-        value = self.headers.get("Retry-After", "").strip()
-        return min(float(value), 3600.0) if value.isdecimal() and len(value) < 10 else None
+Form = Iterable[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """`report` hands in a delivery receipt of this connector; `callback_url` is where the provider calls us, if it may."""
+    """`report` hands in a delivery receipt of this connector; `callback_url` is where the provider calls us, if it may.
+
+    The timeouts are in seconds; the total one covers waiting for a connection, the request and the whole answer.
+    """
 
     http: aiohttp.ClientSession
     egress: Egress
     report: Callable[[Report], Awaitable[None]]
     callback_url: str | None = None
+    total_timeout: float = TOTAL_TIMEOUT
+    connect_timeout: float = CONNECT_TIMEOUT
 
     async def call(
         self,
@@ -59,39 +50,44 @@ class Wire:
         method: str,
         url: str,
         *,
+        query: Mapping[str, str] | None = None,
         json: Any = None,
-        form: Mapping[str, str] | list[tuple[str, str]] | None = None,
+        form: Form | None = None,
         headers: Mapping[str, str] | None = None,
         auth: aiohttp.BasicAuth | None = None,
     ) -> Answer:
-        """One request without redirects, 30 s at most. Raises SendError: not sent is TRANSIENT, lost after sending is
-        UNKNOWN_OUTCOME, refused by the egress policy or not a usable URL is CONFIGURATION."""
-        exchange.note("request", {"method": method, "url": url, "body": json if json is not None else form})
-        started = time.perf_counter()
+        """One request without redirects. Raises SendError: not sent is TRANSIENT, lost after sending is UNKNOWN_OUTCOME,
+        refused by the egress policy or not a usable URL is CONFIGURATION, not to be encoded is CONTENT."""
+        pairs = list(form) if form is not None else None
+        exchange.sent = False
+        exchange.note("request", {"method": method, "url": url, "query": query, "content": _fields(pairs) if pairs else json})
+        data, kind = _encoded(json, pairs)
+        trip = _Trip(exchange, time.perf_counter())
         try:
             async with (
-                asyncio.timeout(TOTAL_TIMEOUT),
+                asyncio.timeout(self.total_timeout),
                 self.http.request(
                     method,
-                    checked_url(url),
-                    data=orjson.dumps(json) if json is not None else form,
-                    headers={**({"Content-Type": "application/json"} if json is not None else {}), **(headers or {})},
+                    checked_url(url).update_query(query or {}),
+                    data=data,
+                    headers={**kind, **(headers or {})},
                     auth=auth,
                     allow_redirects=False,
-                    trace_request_ctx=exchange,
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout),
+                    trace_request_ctx=trip,
                 ) as response,
             ):
-                body = await _read(response)
+                answer = Answer(response.status, response.headers, await _read(response))
         except (TimeoutError, OSError, aiohttp.ClientError, ValueError) as error:
-            failure = _failure(error, exchange)
-            exchange.add_stage(_broken_stage(exchange), False, started, failure.message)
-            exchange.note("error", failure.message)
-            raise failure from None
-        exchange.add_stage(StageName.SUBMIT, True, started)
-        exchange.provider_status = response.status
-        answer = Answer(response.status, response.headers, body)
-        exchange.note("response", {"status": answer.status, "body": _readable(answer)})
-        return answer
+            stage, failure = _broken_stage(error, exchange), _failure(error, exchange)
+        else:
+            exchange.add_stage(StageName.SUBMIT, True, trip.started)
+            exchange.provider_status = answer.status
+            exchange.note("response", {"status": answer.status, "content": _readable(answer)})
+            return answer
+        exchange.add_stage(stage, False, trip.started, failure.message)
+        exchange.note("error", failure.message)
+        raise failure  # not inside `except`: aiohttp's errors hold the URL, which may hold a token
 
 
 def checked_url(text: str) -> URL:
@@ -104,13 +100,24 @@ def checked_url(text: str) -> URL:
     return url
 
 
+def _base_url(text: str) -> str:
+    url = checked_url(text)
+    if url.query_string or url.fragment:
+        raise ValueError("must end with its path: no query, no fragment")
+    return text.rstrip("/")
+
+
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+"""Where a provider's API lives; paths are appended to it."""
+
+
 def make_session(egress: Egress) -> aiohttp.ClientSession:
     """The process's one HTTP session: addresses checked at the socket, no cookies, no proxies from the environment."""
     trace = aiohttp.TraceConfig()
-    trace.on_dns_resolvehost_start.append(_mark("resolve"))
-    trace.on_dns_resolvehost_end.append(_stage("resolve", StageName.RESOLVE))
-    trace.on_connection_create_start.append(_mark("connect"))
-    trace.on_connection_create_end.append(_stage("connect", StageName.CONNECT))
+    trace.on_dns_resolvehost_start.append(_begin)
+    trace.on_dns_resolvehost_end.append(_end(StageName.RESOLVE))
+    trace.on_connection_create_start.append(_begin)
+    trace.on_connection_create_end.append(_end(StageName.CONNECT))
     trace.on_request_headers_sent.append(_mark_sent)
     connector = aiohttp.TCPConnector(socket_factory=egress.make_socket, limit=500, limit_per_host=100, ttl_dns_cache=30)
     return aiohttp.ClientSession(
@@ -119,7 +126,7 @@ def make_session(egress: Egress) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         trace_configs=[trace],
-        headers={"User-Agent": "Patchbay/0.1"},
+        headers={"User-Agent": "Patchbay/0.1", "Accept-Encoding": "identity"},
     )
 
 
@@ -133,6 +140,26 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body[:BODY_LIMIT])
 
 
+def _encoded(json: Any, form: Form | None) -> tuple[bytes | None, dict[str, str]]:
+    try:
+        if json is not None:
+            return orjson.dumps(json), {"Content-Type": "application/json"}
+        if form is not None:
+            return urlencode(list(form)).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
+    except (TypeError, ValueError):
+        refusal = SendError(FailureKind.CONTENT, "NOT_ENCODABLE", "The message holds text or values that cannot be encoded.")
+    else:
+        return None, {}
+    raise refusal
+
+
+def _fields(form: Form) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in form:
+        fields[name] = [*fields[name], value] if isinstance(fields.get(name), list) else [value]
+    return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
+
+
 def _readable(answer: Answer) -> Any:
     """Parsed where it can be: redaction must see a text as it is, not as JSON escapes it."""
     try:
@@ -142,46 +169,53 @@ def _readable(answer: Answer) -> Any:
 
 
 def _failure(error: Exception, exchange: Exchange) -> SendError:
+    name = type(error).__name__
     if isinstance(error, BlockedAddressError) or isinstance(error.__cause__, BlockedAddressError):
-        return SendError(FailureKind.CONFIGURATION, "ADDRESS_BLOCKED", f"The address is refused: {_blocked(error)}.")
-    if isinstance(error, (aiohttp.InvalidURL, ValueError)) and not exchange.sent:
-        return SendError(FailureKind.CONFIGURATION, "INVALID_URL", "The provider's URL is not usable.")
+        return SendError(FailureKind.CONFIGURATION, "ADDRESS_BLOCKED", "The provider's host is not at a public address.")
     if exchange.sent:
-        return SendError(
-            FailureKind.UNKNOWN_OUTCOME,
-            "ANSWER_LOST",
-            f"The request was sent but its answer was lost ({type(error).__name__}).",
-        )
+        lost = f"The request was sent but its answer was lost ({name})."
+        return SendError(FailureKind.UNKNOWN_OUTCOME, "ANSWER_LOST", lost)
+    if isinstance(error, aiohttp.ClientSSLError):
+        return SendError(FailureKind.TRANSIENT, "TLS_FAILED", f"No secure connection to the provider ({name}).")
+    if isinstance(error, ValueError):  # aiohttp.InvalidURL is one
+        return SendError(FailureKind.CONFIGURATION, "INVALID_URL", "The provider's URL is not usable.")
     what = "did not answer in time" if isinstance(error, TimeoutError) else "could not be reached"
-    return SendError(FailureKind.TRANSIENT, "PROVIDER_UNREACHABLE", f"The provider {what} ({type(error).__name__}).")
+    return SendError(FailureKind.TRANSIENT, "PROVIDER_UNREACHABLE", f"The provider {what} ({name}).")
 
 
-def _blocked(error: BaseException) -> str:
-    while error.__cause__ is not None and not isinstance(error, BlockedAddressError):
-        error = error.__cause__
-    return str(error)
+def _broken_stage(error: Exception, exchange: Exchange) -> StageName:
+    if exchange.sent:
+        return StageName.SUBMIT
+    if isinstance(error, aiohttp.ClientSSLError):
+        return StageName.TLS
+    return StageName.RESOLVE if isinstance(error, aiohttp.ClientConnectorDNSError) else StageName.CONNECT
 
 
-def _broken_stage(exchange: Exchange) -> StageName:
-    return StageName.SUBMIT if exchange.sent else StageName.CONNECT
+@dataclass(slots=True)
+class _Trip:
+    """One request as aiohttp's trace sees it; `started` is when its present stage began."""
+
+    exchange: Exchange
+    started: float
 
 
 _Hook = Callable[[aiohttp.ClientSession, SimpleNamespace, Any], Awaitable[None]]
 
 
-def _mark(name: str) -> _Hook:
+async def _begin(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
+    context.trace_request_ctx.started = time.perf_counter()
+
+
+def _end(stage: StageName) -> _Hook:
     async def hook(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
-        setattr(context, name, time.perf_counter())
-
-    return hook
-
-
-def _stage(name: str, stage: StageName) -> _Hook:
-    async def hook(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
-        context.trace_request_ctx.add_stage(stage, True, getattr(context, name))
+        trip: _Trip = context.trace_request_ctx
+        trip.exchange.add_stage(stage, True, trip.started)
+        trip.started = time.perf_counter()
 
     return hook
 
 
 async def _mark_sent(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
-    context.trace_request_ctx.sent = True
+    trip: _Trip = context.trace_request_ctx
+    trip.exchange.sent = True
+    trip.started = time.perf_counter()
