@@ -6,7 +6,21 @@ import datetime as dt
 from dataclasses import dataclass
 from enum import StrEnum
 
+from channels.base import ChannelType
 from resolvers.problems import Problem, RequestErrorCode
+
+SCOPES: tuple[str, ...] = (
+    "*",
+    "connectors:*",
+    "connectors:read",
+    "connectors:write",
+    "members:read",
+    "members:write",
+    "send:*",
+    *(f"send:{channel.lower()}" for channel in ChannelType),
+    "read:*",
+    *(f"read:{channel.lower()}" for channel in ChannelType),
+)
 
 
 class CredentialKind(StrEnum):
