@@ -104,6 +104,37 @@ class Connector(Base):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatusView:
+    """A connector's status at one moment; has the names a Connector has for it."""
+
+    enabled: bool
+    is_verified: bool
+    stage: str
+    component_status: str
+    status_error: str | None
+    status_updated_at: dt.datetime
+    checks: JsonList | None
+    checks_run_at: dt.datetime | None
+    circuit: str
+    channel_id: str
+
+    @classmethod
+    def of(cls, connector: Connector) -> StatusView:
+        return cls(**{field: getattr(connector, field) for field in cls.__slots__})
+
+    @classmethod
+    def load(cls, stored: JsonObject) -> StatusView:
+        """From an event's payload."""
+        times = {
+            name: dt.datetime.fromisoformat(stored[name]) for name in ("status_updated_at", "checks_run_at") if stored[name]
+        }
+        return cls(**{**stored, **times})
+
+    def stored(self) -> JsonObject:
+        return {field: getattr(self, field) for field in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
     """Which connectors; an empty field does not restrict."""
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, insert, select, update
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, and_, false, insert, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -59,6 +59,68 @@ class NewEvent:
     channel_type: str | None = None
     payload: dict[str, Any] = field(default_factory=dict)
     occurred_at: dt.datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Which types: a dotted name, or its beginning when `is_prefix`. The noun `message` stands for every channel."""
+
+    text: str
+    is_prefix: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Pattern:
+        """`email.sent`, `email.*`, `message.sent`, `*`, and with an underscore for the first dot (`email_sent`)."""
+        text = text.strip()
+        if "." not in text:
+            text = text.replace("_", ".", 1)
+        return cls(text.removesuffix("*"), text.endswith("*"))
+
+    def matches(self, event: Event) -> bool:
+        return any(self._fits(name) for name in (event.type, self._generic(event)))
+
+    def clause(self) -> ColumnElement[bool]:
+        """The same question in SQL."""
+        noun, dot, verb = self.text.partition(".")
+        if noun == MESSAGE and dot:
+            verbs = Event.type.endswith(f".{verb}", autoescape=True) if not self.is_prefix else true()
+            if self.is_prefix and verb:
+                verbs = Event.type.contains(f".{verb}", autoescape=True)
+            return and_(Event.kind == MESSAGE, verbs)
+        return Event.type.startswith(self.text, autoescape=True) if self.is_prefix else Event.type == self.text
+
+    def _fits(self, name: str) -> bool:
+        return name.startswith(self.text) if self.is_prefix else name == self.text
+
+    @staticmethod
+    def _generic(event: Event) -> str:
+        return f"{MESSAGE}.{event.type.partition('.')[2]}" if event.kind == MESSAGE else event.type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which events; an empty field does not restrict. `message_channels` are those whose message events may be seen."""
+
+    patterns: Sequence[Pattern] | None = None
+    subject_ids: Sequence[str] | None = None
+    message_channels: Sequence[str] = ()
+    channel_events: bool = True
+
+    def matches(self, event: Event) -> bool:
+        if self.subject_ids is not None and event.subject_id not in self.subject_ids:
+            return False
+        seen = self.channel_events if event.kind == CHANNEL else event.channel_type in self.message_channels
+        return seen and (self.patterns is None or any(pattern.matches(event) for pattern in self.patterns))
+
+    def clauses(self, workspace_id: str) -> list[ColumnElement[bool]]:
+        messages = and_(Event.kind == MESSAGE, Event.channel_type.in_(self.message_channels))
+        seen = or_(messages, Event.kind == CHANNEL) if self.channel_events else messages
+        found: list[ColumnElement[bool]] = [Event.workspace_id == workspace_id, seen]
+        if self.subject_ids is not None:
+            found.append(Event.subject_id.in_(self.subject_ids))
+        if self.patterns is not None:
+            found.append(or_(false(), *(pattern.clause() for pattern in self.patterns)))
+        return found
 
 
 def record(session: AsyncSession, event: NewEvent) -> None:
@@ -111,6 +173,12 @@ async def after(session: AsyncSession, workspace_id: str, seq: int, limit: int) 
     return (await session.scalars(found)).all()
 
 
+async def page(session: AsyncSession, workspace_id: str, where: Filter, seq: int, limit: int) -> Sequence[Event]:
+    """The next matching events past `seq`, oldest first."""
+    found = select(Event).where(*where.clauses(workspace_id), Event.seq > seq).order_by(Event.seq).limit(limit)
+    return (await session.scalars(found)).all()
+
+
 async def head(session: AsyncSession, workspace_id: str) -> int:
     """The number of the newest event; 0 when there is none."""
     return await session.scalar(select(Counter.seq).where(Counter.workspace_id == workspace_id)) or 0
@@ -133,7 +201,7 @@ async def of_subjects(session: AsyncSession, workspace_id: str, subject_ids: Seq
     return (await session.scalars(select(Event).where(*mine).order_by(Event.seq))).all()
 
 
-async def latest_of(session: AsyncSession, workspace_id: str, subject_id: str) -> Event | None:
-    """The newest event about one object."""
-    mine = (Event.workspace_id == workspace_id, Event.subject_id == subject_id)
+async def latest_of(session: AsyncSession, workspace_id: str, subject_id: str, upto: int) -> Event | None:
+    """The newest event about one object that is numbered `upto` at most."""
+    mine = (Event.workspace_id == workspace_id, Event.subject_id == subject_id, Event.seq <= upto)
     return await session.scalar(select(Event).where(*mine).order_by(Event.seq.desc()).limit(1))

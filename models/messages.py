@@ -68,6 +68,7 @@ class Message(Base):
     status: Mapped[str] = mapped_column(String(20))
     to: Mapped[str] = mapped_column("recipient", String(320))
     sender: Mapped[str | None] = mapped_column(String(320))
+    sender_id: Mapped[str | None] = mapped_column(String(40))
     subject: Mapped[str | None] = mapped_column(Text)
     body: Mapped[str | None] = mapped_column(Text)
     html: Mapped[str | None] = mapped_column(Text)
@@ -121,6 +122,7 @@ class Filter:
     flow: str | None = None
     statuses: Sequence[str] | None = None
     connector_ids: Sequence[str] | None = None
+    sender_ids: Sequence[str] | None = None
     batch_id: str | None = None
     query: str | None = None
     client_reference: str | None = None
@@ -133,6 +135,7 @@ class Filter:
             (Message.channel_type, self.channels),
             (Message.status, self.statuses),
             (Message.connector_id, self.connector_ids),
+            (Message.sender_id, self.sender_ids),
         ):
             if values is not None:
                 found.append(column.in_(values))

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, now
+from models.connectors import Connector
 from models.messages import Attempt
 
 READY, LEASED, SCHEDULED = 0, 1, 3
@@ -39,6 +40,12 @@ class Job(Base):
         ),
         Index("ix_job_leased", "lane_id", "lease_until", sqlite_where=text("state = 1"), postgresql_where=text("state = 1")),
         Index("ix_job_scheduled", "run_at", sqlite_where=text("state = 3"), postgresql_where=text("state = 3")),
+        Index(
+            "ix_job_expires",
+            "expires_at",
+            sqlite_where=text("expires_at IS NOT NULL"),
+            postgresql_where=text("expires_at IS NOT NULL"),
+        ),
     )
 
     message_id: Mapped[str] = mapped_column(ForeignKey("message.id"), primary_key=True)
@@ -47,6 +54,7 @@ class Job(Base):
     priority: Mapped[int]
     state: Mapped[int]
     run_at: Mapped[dt.datetime | None]
+    expires_at: Mapped[dt.datetime | None]
     attempts: Mapped[int] = mapped_column(default=0)
     tries: Mapped[int] = mapped_column(default=0)
     fence: Mapped[int] = mapped_column(default=0)
@@ -127,9 +135,16 @@ async def lanes(session: AsyncSession, workspace_id: str, connector_ids: Sequenc
 
 
 async def enqueue(
-    session: AsyncSession, workspace_id: str, message_id: str, lane_id: str, priority: int, run_at: dt.datetime | None = None
+    session: AsyncSession,
+    workspace_id: str,
+    message_id: str,
+    lane_id: str,
+    priority: int,
+    *,
+    run_at: dt.datetime | None = None,
+    expires_at: dt.datetime | None = None,
 ) -> None:
-    """`run_at` is when the job becomes due; without it, it is due now."""
+    """`run_at` is when the job becomes due; without it, it is due now. Past `expires_at` it is not sent any more."""
     await session.execute(
         insert(Job).values(
             message_id=message_id,
@@ -138,6 +153,7 @@ async def enqueue(
             priority=priority,
             state=READY if run_at is None else SCHEDULED,
             run_at=run_at,
+            expires_at=expires_at,
             attempts=0,
             tries=0,
             fence=0,
@@ -160,7 +176,9 @@ async def claim(session: AsyncSession, lane_id: str, worker: str, limit: int, le
     for each. A lane another worker is claiming from is left alone."""
     at = now()
     unpaused = or_(Lane.paused_until.is_(None), Lane.paused_until <= at)
-    lane = await session.scalar(select(Lane).where(Lane.id == lane_id, unpaused).with_for_update(skip_locked=True))
+    usable = select(Connector.id).where(Connector.id == lane_id, Connector.enabled, Connector.deleted_at.is_(None)).exists()
+    found = select(Lane).where(Lane.id == lane_id, unpaused, usable).with_for_update(skip_locked=True)
+    lane = await session.scalar(found)
     if lane is None:
         return []
     in_flight = await session.scalar(select(func.count()).select_from(Job).where(_IS_LEASED, Job.lane_id == lane_id)) or 0
@@ -245,6 +263,19 @@ async def next_due(session: AsyncSession) -> dt.datetime | None:
     return await session.scalar(select(Job.run_at).where(_IS_SCHEDULED).order_by(Job.run_at).limit(1))
 
 
+async def overdue(session: AsyncSession, limit: int = 500) -> list[tuple[str, str]]:
+    """Take out the jobs that wait and must not be sent any more: (workspace, message) of each."""
+    late = and_(Job.expires_at.is_not(None), Job.expires_at <= now(), Job.state != LEASED)
+    found = select(Job.message_id).where(late).order_by(Job.expires_at).limit(limit).with_for_update(skip_locked=True)
+    gone = (
+        delete(Job)
+        .where(Job.message_id.in_(found.scalar_subquery()), late)
+        .returning(Job.workspace_id, Job.message_id)
+        .execution_options(synchronize_session=False)
+    )
+    return [(workspace_id, message_id) for workspace_id, message_id in (await session.execute(gone)).tuples()]
+
+
 async def lost(session: AsyncSession, before: dt.datetime | None, worker: str, limit: int = 500) -> list[Claim]:
     """Claims whose lease ended before `before`; without it, all that are not `worker`'s own (nobody else can be alive)."""
     gone = Job.worker != worker if before is None else Job.lease_until < before
@@ -268,6 +299,13 @@ async def move_lane(session: AsyncSession, workspace_id: str, message_id: str, l
     mine = (Job.workspace_id == workspace_id, Job.message_id == message_id, Job.state != LEASED)
     moved = await session.scalar(update(Job).where(*mine).values(lane_id=lane_id).returning(Job.message_id))
     return moved is not None
+
+
+async def stranded(session: AsyncSession, limit: int = 500) -> list[tuple[str, str]]:
+    """Jobs that wait for a connector that is gone: (workspace, message) of each."""
+    waiting = select(Job.workspace_id, Job.message_id).join(Connector, Connector.id == Job.lane_id)
+    found = waiting.where(Connector.deleted_at.is_not(None), Job.state != LEASED).limit(limit)
+    return [(workspace_id, message_id) for workspace_id, message_id in (await session.execute(found)).tuples()]
 
 
 async def depth(session: AsyncSession, workspace_id: str, lane_id: str) -> tuple[int, int]:

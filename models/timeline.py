@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import now
-from models.connectors import Connector
+from models.connectors import Connector, StatusView
 from models.events import CHANNEL, MESSAGE, NewEvent, record
 from models.messages import Message
 
@@ -81,15 +81,7 @@ def _message_event(
 
 def channel_changed(session: AsyncSession, connector: Connector, verb: str, previous: str | None, cause: str) -> None:
     """`channel.created`, `channel.updated` or `channel.deleted`, with the status the connector has now."""
-    payload = {
-        "previousStage": previous,
-        "stage": connector.stage,
-        "status": connector.component_status,
-        "cause": cause,
-        "channelId": connector.channel_id,
-        "identifier": connector.identifier,
-        "revision": connector.revision,
-    }
+    payload = {"previousStage": previous, "cause": cause, "status": StatusView.of(connector).stored()}
     record(
         session,
         NewEvent(

@@ -36,6 +36,11 @@ async def get(session: AsyncSession, workspace_id: str) -> Workspace | None:
     return await session.get(Workspace, workspace_id)
 
 
+async def lock(session: AsyncSession, workspace_id: str) -> Workspace | None:
+    """The workspace, held against other writers until the transaction ends."""
+    return await session.scalar(select(Workspace).where(Workspace.id == workspace_id).with_for_update())
+
+
 async def organization(session: AsyncSession, organization_id: str) -> Organization | None:
     return await session.get(Organization, organization_id)
 

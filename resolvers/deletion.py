@@ -1,0 +1,99 @@
+"""Unplugging a connector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from delivery import route
+from models import connectors as rows
+from models import messages, workspaces
+from models.connectors import ComponentStatus, Connector, Filter, Stage
+from models.messages import MessageStatus
+from models.timeline import channel_changed
+from resolvers import connectors
+from resolvers.call import Call
+from resolvers.names import connector_name
+from resolvers.problems import Problem, UserErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What a deletion did, or would do."""
+
+    connector: Connector
+    rerouted: int
+    failed: int
+
+
+async def delete(call: Call, connector_id: str | None, name: str | None, channel_type: str | None, dry_run: bool) -> Deleted:
+    """The channel goes with it; queued messages go to another connector or fail. Guards hold within the transaction."""
+    call.require(connectors.WRITE)
+    async with call.write() as session:
+        workspace = await workspaces.lock(session, call.workspace_id)
+        connector = await _target(session, call, connector_id, name, channel_type)
+        await _check_references(session, call, connector)
+        if dry_run:
+            return await _foresee(session, call, connector, bool(workspace and workspace.will_active))
+        await _announce(session, connector)
+        gone = await rows.delete(session, call.workspace_id, connector.id, bool(workspace and workspace.will_active))
+        if gone is None:
+            raise _last()
+        rerouted, failed = await _rehome(session, call, connector)
+        channel_changed(session, gone, "deleted", Stage.DEPROVISIONING, "deleted")
+        return Deleted(gone, rerouted, failed)
+
+
+async def _announce(session: AsyncSession, connector: Connector) -> None:
+    previous = connector.stage
+    connector.stage, connector.component_status = Stage.DEPROVISIONING, ComponentStatus.PENDING
+    channel_changed(session, connector, "updated", previous, "deleted")
+    await session.flush()
+
+
+async def _target(
+    session: AsyncSession, call: Call, connector_id: str | None, name: str | None, channel_type: str | None
+) -> Connector:
+    if connector_id is not None:
+        if name is not None:
+            raise Problem(UserErrorCode.VALIDATION_ERROR, "Give id or name, not both.", ["input", "name"])
+        return await connectors.found(session, call, connector_id)
+    if name is None or not name.strip():
+        raise Problem(UserErrorCode.MISSING_CONNECTOR_NAME, "Give the connector's id or name.", ["input", "name"])
+    named = await connectors.named(session, call, connector_name(name), channel_type, ["input", "name"])
+    if named is None:
+        raise connectors.missing(["input", "name"])
+    return named
+
+
+def _last() -> Problem:
+    message = "This is the last connector, and the workspace's will is active: it must keep one."
+    return Problem(UserErrorCode.LAST_CONNECTOR_WHILE_WILL_ACTIVE, message, ["input", "id"])
+
+
+async def _check_references(session: AsyncSession, call: Call, connector: Connector) -> None:
+    scheduled = await messages.unfinished_of(session, call.workspace_id, connector.id, [MessageStatus.SCHEDULED])
+    pinned = [message.id for message in scheduled if message.is_pinned]
+    if pinned:
+        message = f"{len(pinned)} scheduled message(s) name this connector; cancel them first."
+        raise Problem(UserErrorCode.CONNECTOR_STILL_REFERENCED, message, ["input", "id"])
+
+
+async def _foresee(session: AsyncSession, call: Call, connector: Connector, keep_one: bool) -> Deleted:
+    if keep_one and await rows.count(session, call.workspace_id, Filter()) == 1:
+        raise _last()
+    waiting = await messages.unfinished_of(session, call.workspace_id, connector.id, route.WAITING)
+    candidates = await route.of_channel(session, call.workspace_id, connector.channel_type)
+    others = any(
+        d.connector.id != connector.id and d.connector.enabled and d.connector.is_verified for d in candidates.decisions
+    )
+    movable = sum(1 for message in waiting if others and not message.is_pinned)
+    return Deleted(connector, movable, len(waiting) - movable)
+
+
+async def _rehome(session: AsyncSession, call: Call, connector: Connector) -> tuple[int, int]:
+    waiting = await messages.unfinished_of(session, call.workspace_id, connector.id, route.WAITING)
+    taken = [await route.rehome(session, message) for message in waiting]
+    rerouted = sum(1 for other in taken if other is not None)
+    return rerouted, len(taken) - rerouted

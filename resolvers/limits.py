@@ -1,0 +1,103 @@
+"""How large a message may be, whatever its channel. A channel's own limits are its provider's `check`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from models.base import now
+from resolvers.names import reserved
+from resolvers.problems import Problem, Problems, UserErrorCode
+
+if TYPE_CHECKING:
+    from resolvers.messages import Draft
+
+LONGEST = {
+    "to": 320,
+    "subject": 998,
+    "body": 100_000,
+    "html": 500_000,
+    "client_reference": 255,
+    "idempotency_key": 255,
+}
+LARGEST_JSON = 16_384
+MOST_MEDIA = 10
+LONGEST_URL = 2_000
+LONGEST_VALIDITY = 7 * 86_400
+FURTHEST_SCHEDULE = dt.timedelta(days=366)
+API_NAMES = {"client_reference": "clientReference", "idempotency_key": "idempotencyKey"}
+
+
+def check(draft: Draft) -> None:
+    """Raise Problems with everything about a draft that no channel would take."""
+    problems = [*_texts(draft), *_json("template", draft.template), *_json("metadata", draft.metadata)]
+    problems += [*_media(draft), *_times(draft)]
+    if draft.connector_id is not None and draft.routing_key is not None:
+        problems.append(_invalid("routingKey", "Give connectorId or routingKey, not both."))
+    if draft.sender_id is not None:
+        message = "The sender ID does not exist or is not approved."
+        problems.append(Problem(UserErrorCode.SENDER_ID_NOT_APPROVED, message, ["input", "senderId"]))
+    if problems:
+        raise Problems(problems)
+
+
+def _invalid(name: str, message: str, *path: str) -> Problem:
+    return Problem(UserErrorCode.VALIDATION_ERROR, message, ["input", name, *path])
+
+
+def _texts(draft: Draft) -> list[Problem]:
+    found = []
+    for name, longest in LONGEST.items():
+        value: str | None = getattr(draft, name)
+        shown = API_NAMES.get(name, name)
+        if value is None:
+            continue
+        if len(value) > longest:
+            found.append(_invalid(shown, f"{shown} has at most {longest} characters."))
+        elif "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            found.append(_invalid(shown, f"{shown} must not hold NUL or unpaired surrogates."))
+    if not draft.to.strip():
+        found.append(Problem(UserErrorCode.INVALID_DESTINATION, "A message needs a recipient.", ["input", "to"]))
+    if draft.idempotency_key == "":
+        found.append(_invalid("idempotencyKey", "An idempotency key has 1 to 255 characters."))
+    return found
+
+
+def _json(name: str, value: Any) -> list[Problem]:
+    if value is None:
+        return []
+    if not isinstance(value, dict):
+        return [_invalid(name, f"{name} must be an object.")]
+    if len(orjson.dumps(value)) > LARGEST_JSON:
+        return [_invalid(name, f"{name} has at most {LARGEST_JSON} bytes.")]
+    return [_invalid(name, problem.message, *(problem.field or [])[2:]) for problem in reserved(value, ["input", name])]
+
+
+def _media(draft: Draft) -> list[Problem]:
+    if len(draft.media) > MOST_MEDIA:
+        return [_invalid("media", f"A message has at most {MOST_MEDIA} media.")]
+    return [
+        _invalid("media", "url must be an absolute http or https URL.", str(i), "url")
+        for i, item in enumerate(draft.media)
+        if not _is_url(item.url)
+    ]
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and len(url) <= LONGEST_URL
+    except ValueError:
+        return False
+
+
+def _times(draft: Draft) -> list[Problem]:
+    found = []
+    if draft.validity_seconds is not None and not 1 <= draft.validity_seconds <= LONGEST_VALIDITY:
+        found.append(_invalid("validitySeconds", f"validitySeconds must be from 1 to {LONGEST_VALIDITY}."))
+    if draft.scheduled_at is not None and draft.scheduled_at > now() + FURTHEST_SCHEDULE:
+        found.append(_invalid("scheduledAt", f"scheduledAt lies at most {FURTHEST_SCHEDULE.days} days ahead."))
+    return found

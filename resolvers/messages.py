@@ -1,0 +1,286 @@
+"""Messages: accept, look at, list."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from channels.base import ChannelType, Media, Outbound
+from channels.errors import SendError
+from delivery import retry, route, worker
+from delivery.route import Route
+from models import connectors as connector_rows
+from models import ids, queue
+from models import messages as rows
+from models.base import now
+from models.connectors import Connector
+from models.messages import Filter, Message, MessageStatus
+from models.timeline import TimelineSource, message_changed
+from resolvers import limits
+from resolvers.call import Call, digest
+from resolvers.pages import Page, PageArguments, cut
+from resolvers.problems import Problem, RequestErrorCode, UserErrorCode
+
+PRIORITIES = {"HIGH": queue.HIGH, "NORMAL": queue.NORMAL, "BULK": queue.BULK}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A message somebody wants sent. A channel or a connector says where through."""
+
+    to: str
+    channel: str | None = None
+    connector_id: str | None = None
+    routing_key: str | None = None
+    flow: str = "STANDARD"
+    priority: str | None = None
+    sender_id: str | None = None
+    subject: str | None = None
+    body: str | None = None
+    html: str | None = None
+    template: Any = None
+    media: Sequence[Media] = ()
+    metadata: Any = None
+    client_reference: str | None = None
+    idempotency_key: str | None = None
+    scheduled_at: dt.datetime | None = None
+    validity_seconds: int | None = None
+
+    def hash(self) -> str:
+        """The same for the same request, whatever its idempotency key."""
+        return digest(asdict(replace(self, idempotency_key=None)))
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A draft that may be sent: where through, and in its final form."""
+
+    route: Route
+    connector: Connector
+    outbound: Outbound
+    expires_at: dt.datetime | None = field(default=None)
+
+
+def send_scope(channel_type: str) -> str:
+    return f"send:{channel_type.lower()}"
+
+
+def read_scope(channel_type: str) -> str:
+    return f"read:{channel_type.lower()}"
+
+
+async def send(call: Call, draft: Draft) -> tuple[Message, bool]:
+    """Accept a message: when this returns, it is stored and will be sent. The flag says that an earlier call with the same
+    idempotency key and the same content had already done so."""
+    limits.check(draft)
+    request_hash = draft.hash()
+    try:
+        async with call.write() as session:
+            if earlier := await _replayed(session, call, draft, request_hash):
+                return earlier, True
+            planned = await plan(session, call, draft)
+            message = await _accept(session, call, draft, planned, request_hash)
+    except IntegrityError:
+        return await _raced(call, draft, request_hash), True
+    call.means.bell.ring(worker.HINT)
+    return message, False
+
+
+async def _replayed(session: AsyncSession, call: Call, draft: Draft, request_hash: str) -> Message | None:
+    if draft.idempotency_key is None:
+        return None
+    earlier = await rows.by_idempotency_key(session, call.workspace_id, draft.idempotency_key)
+    if earlier is None:
+        return None
+    call.require(send_scope(earlier.channel_type))
+    if earlier.request_hash != request_hash:
+        message = "This idempotency key was used for another message."
+        raise Problem(UserErrorCode.IDEMPOTENCY_KEY_REUSED, message, ["input", "idempotencyKey"])
+    return earlier
+
+
+async def _raced(call: Call, draft: Draft, request_hash: str) -> Message:
+    async with call.read() as session:
+        earlier = await _replayed(session, call, draft, request_hash)
+    if earlier is None:
+        message = "A request with this idempotency key is being answered."
+        raise Problem(UserErrorCode.IDEMPOTENCY_IN_PROGRESS, message, ["input", "idempotencyKey"])
+    return earlier
+
+
+async def plan(session: AsyncSession, call: Call, draft: Draft) -> Planned:
+    """Where a draft would go. Raises Problem for a recipient, a content or a route that cannot be."""
+    way = await _route(session, call, draft)
+    connector = way.chosen
+    if connector is None:
+        raise _no_route(way, draft)
+    provider = call.means.providers.of(connector)
+    try:
+        to = provider.destination(draft.to)
+    except ValueError as error:
+        raise Problem(UserErrorCode.INVALID_DESTINATION, str(error), ["input", "to"]) from None
+    outbound = _outbound(draft, to)
+    try:
+        provider.check(outbound)
+    except SendError as error:
+        raise Problem(UserErrorCode.VALIDATION_ERROR, error.message, ["input"]) from None
+    return Planned(way, connector, outbound, _expiry(draft))
+
+
+async def _route(session: AsyncSession, call: Call, draft: Draft) -> Route:
+    named, path = await _named(session, call, draft)
+    if named is not None:
+        call.require(send_scope(named.channel_type))
+        if draft.channel is not None and draft.channel != named.channel_type:
+            message = f"The connector is of channel {named.channel_type}, not {draft.channel}."
+            raise Problem(UserErrorCode.VALIDATION_ERROR, message, ["input", "channel"])
+        return route.pinned(named)
+    if path is not None:
+        raise Problem(UserErrorCode.CONNECTOR_NOT_FOUND, "There is no such connector.", path)
+    if draft.channel is None:
+        message = "Give channel, connectorId or routingKey."
+        raise Problem(UserErrorCode.VALIDATION_ERROR, message, ["input", "channel"])
+    call.require(send_scope(draft.channel))
+    return await route.of_channel(session, call.workspace_id, draft.channel)
+
+
+async def _named(session: AsyncSession, call: Call, draft: Draft) -> tuple[Connector | None, list[str] | None]:
+    """The connector the draft names, and the argument that names one."""
+    if draft.connector_id is not None:
+        return await connector_rows.get(session, call.workspace_id, draft.connector_id), ["input", "connectorId"]
+    if draft.routing_key is not None:
+        found = await connector_rows.by_routing_key(session, call.workspace_id, draft.routing_key)
+        return found, ["input", "routingKey"]
+    return None, None
+
+
+def _no_route(way: Route, draft: Draft) -> Problem:
+    reasons = "; ".join(f"{d.connector.name}: {d.reason}" for d in way.decisions[:5])
+    message = f"No connector can take this message. {reasons}" if reasons else f"There is no {draft.channel} connector."
+    path = "channel" if draft.connector_id is None and draft.routing_key is None else "connectorId"
+    return Problem(UserErrorCode.NO_ROUTE_AVAILABLE, message, ["input", path])
+
+
+def _outbound(draft: Draft, to: str) -> Outbound:
+    return Outbound(
+        id=ids.new_id(ids.MESSAGE),
+        to=to,
+        flow=draft.flow,
+        subject=draft.subject,
+        body=draft.body,
+        html=draft.html,
+        template=draft.template,
+        media=tuple(draft.media),
+        metadata=draft.metadata or {},
+        validity_seconds=draft.validity_seconds,
+    )
+
+
+def _expiry(draft: Draft) -> dt.datetime | None:
+    begins = draft.scheduled_at or now()
+    if draft.validity_seconds is not None:
+        return begins + dt.timedelta(seconds=draft.validity_seconds)
+    return begins + retry.OTP_VALIDITY if draft.flow == "OTP" else None
+
+
+async def _accept(session: AsyncSession, call: Call, draft: Draft, planned: Planned, request_hash: str) -> Message:
+    at = now()
+    later = draft.scheduled_at is not None and draft.scheduled_at > at
+    outbound = planned.outbound
+    message = Message(
+        id=outbound.id,
+        workspace_id=call.workspace_id,
+        channel_type=planned.connector.channel_type,
+        flow=draft.flow,
+        priority=priority_of(draft),
+        status=MessageStatus.SCHEDULED if later else MessageStatus.QUEUED,
+        to=outbound.to,
+        sender=planned.connector.identifier,
+        subject=draft.subject,
+        body=draft.body,
+        html=draft.html,
+        template=draft.template,
+        media=[asdict(item) for item in draft.media],
+        details=draft.metadata,
+        client_reference=draft.client_reference,
+        connector_id=planned.connector.id,
+        is_pinned=draft.connector_id is not None or draft.routing_key is not None,
+        route=planned.route.stored(),
+        idempotency_key=draft.idempotency_key,
+        request_hash=request_hash,
+        scheduled_at=draft.scheduled_at,
+        expires_at=planned.expires_at,
+        created_at=at,
+        updated_at=at,
+    )
+    session.add(message)
+    await session.flush()
+    await queue.enqueue(
+        session,
+        call.workspace_id,
+        message.id,
+        planned.connector.id,
+        queue.OTP if draft.flow == "OTP" else PRIORITIES[message.priority],
+        run_at=draft.scheduled_at if later else None,
+        expires_at=planned.expires_at,
+    )
+    message_changed(session, message, None, TimelineSource.API, detail="Accepted")
+    return message
+
+
+def priority_of(draft: Draft) -> str:
+    """What the caller asked for; a one-time password is urgent unless they say otherwise."""
+    return draft.priority or ("HIGH" if draft.flow == "OTP" else "NORMAL")
+
+
+async def get(call: Call, message_id: str) -> Message | None:
+    async with call.read() as session:
+        return _readable(call, await rows.get(session, call.workspace_id, message_id))
+
+
+async def by_external_id(call: Call, external_id: str) -> Message | None:
+    """The newest message a provider knows by this id."""
+    async with call.read() as session:
+        return _readable(call, await rows.by_external_id(session, call.workspace_id, external_id))
+
+
+def _readable(call: Call, message: Message | None) -> Message | None:
+    """A missing message, another workspace's, and one of a channel the viewer may not read look the same."""
+    if not readable_channels(call):
+        raise _unreadable()
+    return message if message is not None and call.viewer.has(read_scope(message.channel_type)) else None
+
+
+def readable_channels(call: Call) -> list[str]:
+    return [channel.value for channel in ChannelType if call.viewer.has(read_scope(channel.value))]
+
+
+def _unreadable() -> Problem:
+    message = "This needs a scope to read messages, such as read:*."
+    return Problem(RequestErrorCode.FORBIDDEN, message, requiredScope="read:*")
+
+
+async def page(call: Call, arguments: PageArguments, where: Filter) -> Page[Message]:
+    """Newest first, of the channels the viewer may read. Naming a channel one may not read is FORBIDDEN."""
+    readable = readable_channels(call)
+    if not readable:
+        raise _unreadable()
+    for channel in where.channels or ():
+        call.require(read_scope(channel))
+    if where.channels is None and len(readable) < len(ChannelType):
+        where = replace(where, channels=readable)
+    scope = f"messages|{call.workspace_id}|{digest([getattr(where, name) for name in where.__slots__])}"
+    window = arguments.window(call.means.cursors, scope)
+    async with call.read() as session:
+        found = await rows.page(session, call.workspace_id, where, window)
+
+    async def total() -> int:
+        async with call.read() as session:
+            return await rows.count(session, call.workspace_id, where)
+
+    return cut(found, window, arguments, lambda message: call.means.cursors.seal(scope, (message.id,)), total)
