@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import time
@@ -62,7 +63,8 @@ class Exchange:
         try:
             yield
         except BaseException as error:
-            self.add_stage(name, False, started, str(error) or type(error).__name__)
+            reason = "Interrupted, or out of time." if isinstance(error, asyncio.CancelledError) else str(error)
+            self.add_stage(name, False, started, reason or type(error).__name__)
             raise
         self.add_stage(name, True, started)
 
@@ -112,7 +114,8 @@ def _masks(secrets: Iterable[str], texts: Iterable[str]) -> Iterator[tuple[str, 
 
 def _spellings(text: str) -> set[str]:
     """As it is, trimmed, and as JSON writes it: an answer that cannot be parsed is recorded as it came."""
-    return {text, text.strip() or text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    plain = {text, text.strip() or text}
+    return plain | {json.dumps(one, ensure_ascii=ascii)[1:-1] for one in plain for ascii in (True, False)}
 
 
 def _length_of(text: str) -> str:

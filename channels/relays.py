@@ -22,11 +22,10 @@ from aiosmtplib import SMTP, SMTPDataError, SMTPException, SMTPResponse, SMTPRes
 from aiosmtplib.protocol import SMTPProtocol
 from pydantic import SecretStr
 
-from channels.egress import Egress
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
 from channels.replies import UNREADABLE, failure, readable
-from channels.wire import CONNECT_TIMEOUT
+from channels.wire import Wire
 
 MOST_CONNECTIONS = 20
 MOST_MAILS = 100  # per connection; servers cut longer ones
@@ -80,10 +79,10 @@ class Link:
         """Whether the other end is this machine."""
         return is_local(self._client)
 
-    async def answers(self) -> bool:
+    async def answers(self, seconds: float) -> bool:
         """Whether the server still listens; leaves no transaction open."""
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
+            async with asyncio.timeout(seconds):
                 await self._client.rset()
         except (OSError, SMTPException):
             return False
@@ -164,9 +163,9 @@ class Relay:
         self._tls: ssl.SSLContext | None = None
         self._closed = False
 
-    async def submit(self, egress: Egress, exchange: Exchange, mail: Mail) -> str:
+    async def submit(self, wire: Wire, exchange: Exchange, mail: Mail) -> str:
         """Hand in one mail; the server's final words. Raises SendError."""
-        async with self._lent(egress, exchange) as link:
+        async with self._lent(wire, exchange) as link:
             with step(exchange, StageName.SUBMIT):
                 await link.offer(mail, exchange)
             with step(exchange, StageName.ACCEPTED):
@@ -176,14 +175,14 @@ class Relay:
         exchange.note("reply", text)
         return exchange.redact(text)
 
-    async def open(self, egress: Egress, exchange: Exchange) -> Link:
+    async def open(self, wire: Wire, exchange: Exchange) -> Link:
         """A new connection, greeted, encrypted and authenticated as configured. Raises SendError."""
         with step(exchange, StageName.RESOLVE):
             infos = await asyncio.get_running_loop().getaddrinfo(self._server.host, self._server.port, type=socket.SOCK_STREAM)
         implicit = self._server.security is SmtpSecurity.TLS
         context = await self._context() if self._server.security is not SmtpSecurity.NONE else None
         with step(exchange, StageName.CONNECT):
-            sock = await _dial(egress, infos)
+            sock = await _dial(wire, infos)
             client = SMTP(
                 hostname=self._server.host,
                 sock=sock,
@@ -213,9 +212,9 @@ class Relay:
         await asyncio.gather(*(link.quit() for link in links))
 
     @asynccontextmanager
-    async def _lent(self, egress: Egress, exchange: Exchange) -> AsyncIterator[Link]:
+    async def _lent(self, wire: Wire, exchange: Exchange) -> AsyncIterator[Link]:
         async with self._slots:
-            link = await self._kept() or await self.open(egress, exchange)
+            link = await self._kept(wire.connect_timeout) or await self.open(wire, exchange)
             try:
                 yield link
             except SendError as refused:
@@ -226,14 +225,14 @@ class Relay:
                 raise
             self._keep(link)
 
-    async def _kept(self) -> Link | None:
+    async def _kept(self, seconds: float) -> Link | None:
         """The idle connection used last, if it still answers."""
         while self._idle:
             link = self._idle.pop()
             if not link.usable:
                 continue
             try:
-                if await link.answers():
+                if await link.answers(seconds):
                     return link
             except BaseException:
                 link.drop()
@@ -295,20 +294,20 @@ def _closed_on_error(client: SMTP) -> Iterator[None]:
         raise
 
 
-async def _dial(egress: Egress, infos: list[Any]) -> socket.socket:
+async def _dial(wire: Wire, infos: list[Any]) -> socket.socket:
     """A socket connected to the first address that answers."""
     trouble = OSError("The name has no address")
     for info in infos:
         try:
-            return await _connected(egress.make_socket(info), info[4])
+            return await _connected(wire.egress.make_socket(info), info[4], wire.connect_timeout)
         except OSError as error:
             trouble = error
     raise trouble
 
 
-async def _connected(sock: socket.socket, address: Any) -> socket.socket:
+async def _connected(sock: socket.socket, address: Any, seconds: float) -> socket.socket:
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT):
+        async with asyncio.timeout(seconds):
             await asyncio.get_running_loop().sock_connect(sock, address)
     except BaseException:
         sock.close()

@@ -87,7 +87,7 @@ def failure(error: Exception, exchange: Exchange) -> SendError:
 
 def readable(text: str) -> str:
     """A server's words as text any database and any client takes: no lone surrogates, no control characters."""
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
     return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 

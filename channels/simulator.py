@@ -24,7 +24,7 @@ import datetime as dt
 from collections import OrderedDict
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
@@ -45,7 +45,7 @@ from channels.base import (
 )
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
-from channels.wire import TOTAL_TIMEOUT, Wire
+from channels.wire import Wire
 
 LONGEST_ADDRESS = 200
 REMEMBERED = 10_000  # messages whose hand-overs are counted
@@ -161,7 +161,6 @@ class Simulator(Provider):
             text=True, subject=True, media=True, templates=True, delivery_receipts=True, read_receipts=True
         ),
     )
-    patience: ClassVar[float] = TOTAL_TIMEOUT
 
     latency_ms: int = Field(
         0, title="Latency", description="Milliseconds every hand-over takes.", examples=[50], ge=0, le=60_000
@@ -210,7 +209,7 @@ class Simulator(Provider):
             exchange.sent = True
             await asyncio.sleep((self.latency_ms + script.latency_ms) / 1000)
         with exchange.stage(StageName.ACCEPTED):
-            await self._play(step, exchange)
+            await _play(step, exchange, wire.total_timeout)
         exchange.provider_status = 202
         exchange.note("response", {"outcome": step.outcome.value, "id": provider_id})
         self._report_later(wire, provider_id, script.receipts)
@@ -233,16 +232,6 @@ class Simulator(Provider):
         if len(self._hand_overs) > REMEMBERED:
             self._hand_overs.popitem(last=False)
         return before
-
-    async def _play(self, step: Step, exchange: Exchange) -> None:
-        if step.outcome is Outcome.CRASH:
-            raise RuntimeError("The simulator was told to crash.")
-        if step.outcome is Outcome.HANG:
-            await asyncio.sleep(self.patience)
-        if step.outcome in (Outcome.HANG, Outcome.LOST_ANSWER):
-            raise SendError(FailureKind.UNKNOWN_OUTCOME, "ANSWER_LOST", "The simulator's answer was lost on purpose.")
-        if step.outcome in _REFUSALS:
-            raise _refused(step, exchange)
 
     def _report_later(self, wire: Wire, provider_id: str, receipts: tuple[Receipt, ...]) -> None:
         if not receipts:
@@ -271,6 +260,17 @@ def script_of(message: Outbound) -> Script:
 
 def _word(to: str) -> str:
     return to.lower().removesuffix("@simulator")
+
+
+async def _play(step: Step, exchange: Exchange, patience: float) -> None:
+    if step.outcome is Outcome.CRASH:
+        raise RuntimeError("The simulator was told to crash.")
+    if step.outcome is Outcome.HANG:
+        await asyncio.sleep(patience)
+    if step.outcome in (Outcome.HANG, Outcome.LOST_ANSWER):
+        raise SendError(FailureKind.UNKNOWN_OUTCOME, "ANSWER_LOST", "The simulator's answer was lost on purpose.")
+    if step.outcome in _REFUSALS:
+        raise _refused(step, exchange)
 
 
 def _refused(step: Step, exchange: Exchange) -> SendError:

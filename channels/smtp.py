@@ -11,11 +11,10 @@ import base64
 import datetime as dt
 import ipaddress
 import re
-from collections.abc import Iterable
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as WIRE_FORMAT
-from typing import Any, ClassVar
+from typing import Any
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
@@ -31,15 +30,17 @@ from channels.base import (
     Provider,
     Template,
 )
-from channels.egress import Egress
+from channels.checks import failed
+from channels.contents import refusal
 from channels.errors import FailureKind, SendError
-from channels.exchange import Exchange, Stage, StageName
+from channels.exchange import Exchange, StageName
 from channels.relays import Mail, Relay, Server, SmtpSecurity, step
-from channels.wire import TOTAL_TIMEOUT, Wire
+from channels.wire import Wire
 
 # Text in 7 bits needs no 8BITMIME of the server and survives every relay.
 _FORMAT = WIRE_FORMAT.clone(cte_type="7bit")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _CHECKS = {
     StageName.RESOLVE: ("dns", "The server's name has an address."),
@@ -62,7 +63,6 @@ class Smtp(Provider):
         documentation_url="https://www.rfc-editor.org/rfc/rfc6409",
         capabilities=Capabilities(text=True, subject=True),
     )
-    patience: ClassVar[float] = TOTAL_TIMEOUT
 
     smtp_host: str = Field(
         title="SMTP host",
@@ -168,28 +168,28 @@ class Smtp(Provider):
 
     def check(self, message: Outbound) -> None:
         if message.media or message.template is not None:
-            raise _unsupported("E-mail through SMTP carries text and HTML, neither media nor templates.")
+            raise refusal("UNSUPPORTED_CONTENT", "E-mail through SMTP carries text and HTML, neither media nor templates.")
         if not message.texts():
-            raise _unsupported("An e-mail needs a subject or a body.")
-        try:
-            one_line(message.subject or "")
-        except ValueError as error:
-            raise SendError(FailureKind.CONTENT, "INVALID_SUBJECT", f"The subject {error}.") from None
+            raise refusal("EMPTY_MESSAGE", "An e-mail needs a subject or a body.")
+        if _UNPRINTABLE.search(message.subject or ""):
+            raise refusal("INVALID_SUBJECT", "The subject must be one line without control characters.")
+        if any(_NO_TEXT.search(text) for text in message.texts()):
+            raise refusal("INVALID_TEXT", "The message holds characters that are not text.")
         if message.sender is not None:
-            self._check_sender(message.sender)
-        if any(not _is_text(text) for text in message.texts()):
-            raise SendError(FailureKind.CONTENT, "INVALID_CONTENT", "The message holds characters that are not Unicode text.")
+            _check_sender(message.sender)
 
     async def verify(self, wire: Wire) -> list[Check]:
         """Connect, encrypt, log in and offer the sender address; no message is begun."""
         exchange = Exchange(self.secrets())
-        local = False
+        local, trouble = False, None
         try:
-            async with asyncio.timeout(self.patience):
-                local = await self._probe(wire.egress, exchange)
-        except (SendError, TimeoutError):
-            pass
-        return self._checks(exchange.stages, local)
+            async with asyncio.timeout(wire.total_timeout):
+                local = await self._probe(wire, exchange)
+        except SendError as error:
+            trouble = error
+        except TimeoutError:
+            trouble = _out_of_time(exchange)
+        return self._checks(exchange, trouble, local)
 
     async def send(self, wire: Wire, message: Outbound, exchange: Exchange) -> Accepted:
         message_id = f"{message.id}@{parsed_address(self.from_address).ascii_domain}"
@@ -198,8 +198,8 @@ class Smtp(Provider):
         exchange.note("envelope", {"from": mail.sender, "to": mail.recipient, "size": len(mail.content)})
         exchange.note("messageId", message_id)
         try:
-            async with asyncio.timeout(self.patience):
-                reply = await self._relay.submit(wire.egress, exchange, mail)
+            async with asyncio.timeout(wire.total_timeout):
+                reply = await self._relay.submit(wire, exchange, mail)
         except TimeoutError:
             exchange.note("error", "out of time")
             raise _out_of_time(exchange) from None
@@ -211,30 +211,24 @@ class Smtp(Provider):
     async def close(self) -> None:
         await self._relay.close()
 
-    def _check_sender(self, sender: str) -> None:
-        try:
-            parsed_address(one_line(sender))
-        except ValueError:
-            raise SendError(FailureKind.CONTENT, "INVALID_SENDER", "The sender is not an e-mail address.") from None
-
     def _rendered(self, message: Outbound, message_id: str) -> Mail:
         sender, recipient = (_envelope(address) for address in (self.from_address, message.to))
         shown = _envelope(message.sender or self.from_address)
         international = not (sender + recipient + shown).isascii()
         mail = EmailMessage(_FORMAT.clone(utf8=international))
-        mail["From"] = Address(self.from_name or "" if shown == sender else "", addr_spec=shown)
-        mail["To"] = Address(addr_spec=recipient)
+        mail["From"] = _shown(shown, self.from_name if shown == sender else None)
+        mail["To"] = _shown(recipient)
         if self.reply_to:
-            mail["Reply-To"] = Address(addr_spec=_envelope(self.reply_to))
+            mail["Reply-To"] = _shown(_envelope(self.reply_to))
         mail["Subject"] = message.subject or ""
         mail["Date"] = dt.datetime.now(dt.UTC)
         mail["Message-ID"] = f"<{message_id}>"
         _fill(mail, message)
         return Mail(sender, recipient, mail.as_bytes(), international)
 
-    async def _probe(self, egress: Egress, exchange: Exchange) -> bool:
+    async def _probe(self, wire: Wire, exchange: Exchange) -> bool:
         """Whether the server that answered every question is on this machine."""
-        link = await self._relay.open(egress, exchange)
+        link = await self._relay.open(wire, exchange)
         try:
             with step(exchange, StageName.SUBMIT):
                 await link.probe(_envelope(self.from_address))
@@ -242,9 +236,9 @@ class Smtp(Provider):
         finally:
             await link.quit()
 
-    def _checks(self, stages: Iterable[Stage], local: bool) -> list[Check]:
-        done = {stage.name: stage for stage in stages}
-        found = {name: _assertion(name, done.get(name)) for name in _CHECKS}
+    def _checks(self, exchange: Exchange, trouble: SendError | None, local: bool) -> list[Check]:
+        done = {stage.name: stage.ok for stage in exchange.stages}
+        found = {name: _assertion(name, done.get(name), trouble) for name in _CHECKS}
         if self.security is SmtpSecurity.NONE:
             status = CheckStatus.OK if local else CheckStatus.WARNING
             found[StageName.TLS] = Assertion("tls", status, "The connection is not encrypted.")
@@ -294,6 +288,11 @@ def _envelope(address: str) -> str:
     return f"{parsed.local_part}@{parsed.ascii_domain}"
 
 
+def _shown(address: str, name: str | None = None) -> Address:
+    local, _, domain = address.rpartition("@")
+    return Address(name or "", local, domain)
+
+
 def _fill(mail: EmailMessage, message: Outbound) -> None:
     if message.html is None:
         mail.set_content(message.body or "")
@@ -304,25 +303,20 @@ def _fill(mail: EmailMessage, message: Outbound) -> None:
         mail.add_alternative(message.html, subtype="html")
 
 
-def _is_text(text: str) -> bool:
+def _check_sender(sender: str) -> None:
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        parsed_address(one_line(sender))
+    except ValueError:
+        raise refusal("INVALID_SENDER", "The sender is not an e-mail address.") from None
 
 
-def _assertion(name: StageName, stage: Stage | None) -> Assertion:
+def _assertion(name: StageName, ok: bool | None, trouble: SendError | None) -> Assertion:
     label, good = _CHECKS[name]
-    if stage is None:
-        return Assertion(label, CheckStatus.INDETERMINATE, "Not reached, because an earlier step failed.")
-    if stage.ok:
+    if ok:
         return Assertion(label, CheckStatus.OK, good)
-    return Assertion(label, CheckStatus.ERROR, stage.detail or "The step failed.")
-
-
-def _unsupported(text: str) -> SendError:
-    return SendError(FailureKind.CONTENT, "UNSUPPORTED_CONTENT", text)
+    if ok is None or trouble is None:
+        return Assertion(label, CheckStatus.INDETERMINATE, "Not reached, because an earlier step failed.")
+    return failed(label, trouble)
 
 
 def _out_of_time(exchange: Exchange) -> SendError:

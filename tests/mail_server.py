@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.parser import BytesParser
-from email.policy import SMTP as WIRE_FORMAT
+from email.policy import default
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,7 +44,8 @@ class Received:
 
     @property
     def message(self) -> EmailMessage:
-        parsed = BytesParser(_class=EmailMessage, policy=WIRE_FORMAT).parsebytes(self.content)
+        """The content parsed, with lines that end in \\n."""
+        parsed = BytesParser(_class=EmailMessage, policy=default).parsebytes(self.content.replace(b"\r\n", b"\n"))
         assert isinstance(parsed, EmailMessage)
         return parsed
 
