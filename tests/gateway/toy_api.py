@@ -229,8 +229,16 @@ async def serving(api: Api) -> AsyncIterator[Api]:
         yield api
     finally:
         await api.sockets.close_all()
-        with contextlib.suppress(TimeoutError):  # shutdown looks only every 100 ms whether the connections are gone
-            async with asyncio.timeout(0.1):
-                while server.server_state.connections:  # noqa: ASYNC110
-                    await asyncio.sleep(0.001)
+        await _stop(server)
+
+
+async def _stop(server: uvicorn.Server) -> None:
+    """As `shutdown`, which always sleeps 100 ms; that is kept for where connections are still open."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.1):
+            while server.server_state.connections:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+    if server.server_state.connections:
         await server.shutdown()
+    for listener in server.servers:
+        listener.close()
