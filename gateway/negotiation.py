@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from email.message import Message
-
 from gateway.refusals import NOT_ACCEPTABLE, UNSUPPORTED_MEDIA_TYPE, RefusalError
 
 JSON = "application/json"
@@ -33,10 +31,9 @@ def wants_page(accept: str | None) -> bool:
 
 def check_content(content_type: str | None, content_encoding: str | None) -> None:
     """Raise RefusalError (415) unless the body is uncompressed JSON in UTF-8."""
-    header = Message()
-    header["content-type"] = content_type or "-"
-    charset = header.get_content_charset("utf-8")
-    if header.get_content_type() != JSON or charset not in ("utf-8", "utf8"):
+    kind, *parameters = (piece.strip().lower() for piece in (content_type or "").split(";"))
+    charsets = {text.removeprefix("charset=").strip('"') for text in parameters if text.startswith("charset=")}
+    if kind != JSON or not charsets <= {"utf-8", "utf8"}:
         raise RefusalError(415, UNSUPPORTED_MEDIA_TYPE, f"Send {JSON} in UTF-8.", {"accept-post": JSON})
     if (content_encoding or "identity").strip().lower() != "identity":
         raise RefusalError(415, UNSUPPORTED_MEDIA_TYPE, "Send the body uncompressed.", {"accept-encoding": "identity"})

@@ -4,8 +4,8 @@ parse, validate and build extensions again for every request."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeGuard, cast
 
@@ -19,13 +19,12 @@ from graphql import (
     create_source_event_stream,
     execute_root_selection_set,
     execute_subscription_event,
-    map_async_iterable,
 )
 from strawberry.execution import optimized_is_awaitable
 
 from schema.answers import Answer, present, present_exception, refusal
 from schema.documents import BAD_USER_INPUT, Documents, Operation, Request, finished
-from schema.sharing import Shares
+from schema.sharing import Execution, Shares
 
 _COERCION_ERRORS = 20
 _is_awaitable = cast("Callable[[Any], TypeGuard[Awaitable[Any]]]", optimized_is_awaitable)
@@ -92,9 +91,9 @@ class Engine:
                 yield refusal(source.errors or (), prepared.name)
                 return
             subscription = _Subscription(executor, prepared, new_context, audience, self.shares)
-            async with aclosing(map_async_iterable(source, subscription.answer)) as answers:
-                async for answer in answers:
-                    yield answer
+            async with _closing(source) as events:
+                async for event in events:
+                    yield await subscription.answer(event)
         except Exception as error:
             yield Answer(errors=present_exception(error, prepared.name), executed=False)
 
@@ -131,15 +130,24 @@ class _Subscription:
 
     async def answer(self, event: Any) -> Answer:
         key = getattr(event, "share_key", None)
-        if key is None or self._likeness is None:
-            return await self._execute(event)
-        return await self._shares.answer((self._likeness, key), lambda: self._execute(event))
+        if key is not None and self._likeness is not None:
+            return await self._shares.answer((self._likeness, key), lambda: self._execute(event))
+        execution = self._execute(event)
+        return execution if isinstance(execution, Answer) else await execution
 
-    async def _execute(self, event: Any) -> Answer:
+    def _execute(self, event: Any) -> Execution:
         executor = self._executor.build_per_event_executor(event)
         executor.context_value = self._new_context()
         result = execute_subscription_event(executor)
-        return _answer(await result if inspect.isawaitable(result) else result, self._name)
+        return self._finish(result) if inspect.isawaitable(result) else _answer(result, self._name)
+
+    async def _finish(self, result: Awaitable[ExecutionResult]) -> Answer:
+        return _answer(await result, self._name)
+
+
+def _closing(source: AsyncIterable[Any]) -> AbstractAsyncContextManager[AsyncIterable[Any]]:
+    """Ends the source with the subscription, where it can be ended."""
+    return aclosing(source) if isinstance(source, AsyncGenerator) else nullcontext(source)
 
 
 def _frozen(variables: Mapping[str, Any]) -> bytes:
