@@ -61,23 +61,23 @@ class Mail:
     content: bytes = field(repr=False)
     international: bool = False
 
+    @property
+    def encoding(self) -> str:
+        return "utf-8" if self.international else "ascii"
+
 
 class Link:
     """One greeted and authenticated connection, used by one transaction at a time."""
 
-    def __init__(self, client: SMTP) -> None:
+    def __init__(self, client: SMTP, local: bool) -> None:
         self._client = client
+        self.local = local  # whether the other end is this machine
         self.mails = 0
         self.idle_since = 0.0
 
     @property
     def usable(self) -> bool:
         return self._client.is_connected and self.mails < MOST_MAILS
-
-    @property
-    def local(self) -> bool:
-        """Whether the other end is this machine."""
-        return is_local(self._client)
 
     async def answers(self, seconds: float) -> bool:
         """Whether the server still listens; leaves no transaction open."""
@@ -88,18 +88,17 @@ class Link:
             return False
         return True
 
-    async def probe(self, sender: str) -> None:
-        """Ask whether the server would take mail from `sender`, without sending any."""
+    async def probe(self, mail: Mail) -> None:
+        """Ask whether the server would take mail from this sender, without sending any."""
         await self._client.noop()
-        await self._client.mail(sender)
+        await self._begin(mail)
         await self._client.rset()
 
     async def offer(self, mail: Mail, exchange: Exchange) -> None:
         """Write the whole mail, up to and including the final dot."""
         self.mails += 1
-        encoding = "utf-8" if mail.international else "ascii"
-        await self._client.mail(mail.sender, options=self._options(mail), encoding=encoding)
-        await self._client.rcpt(mail.recipient, encoding=encoding)
+        await self._begin(mail)
+        await self._client.rcpt(mail.recipient, encoding=mail.encoding)
         go_ahead = await self._client.execute_command(b"DATA")
         if go_ahead.code != 354:
             raise SMTPDataError(go_ahead.code, go_ahead.message)
@@ -119,6 +118,9 @@ class Link:
         if self._client.protocol is None:
             raise ConnectionResetError("Connection lost")
         return self._client.protocol
+
+    async def _begin(self, mail: Mail) -> None:
+        await self._client.mail(mail.sender, options=self._options(mail), encoding=mail.encoding)
 
     def _options(self, mail: Mail) -> list[str]:
         offered = self._client.esmtp_extensions
@@ -155,8 +157,9 @@ class Link:
 class Relay:
     """The connections to one server. Safe for concurrent use; at most MOST_CONNECTIONS transactions run at once."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, idle_seconds: float = IDLE_SECONDS) -> None:
         self._server = server
+        self._idle_seconds = idle_seconds
         self._slots = asyncio.Semaphore(MOST_CONNECTIONS)
         self._idle: list[Link] = []
         self._sweeper: asyncio.TimerHandle | None = None
@@ -183,6 +186,7 @@ class Relay:
         context = await self._context() if self._server.security is not SmtpSecurity.NONE else None
         with step(exchange, StageName.CONNECT):
             sock = await _dial(wire, infos)
+            local = ipaddress.ip_address(_bare(sock.getpeername())).is_loopback
             client = SMTP(
                 hostname=self._server.host,
                 sock=sock,
@@ -200,8 +204,9 @@ class Relay:
                     await (_hello(client) if implicit else _start_tls(client, context))
             if self._server.username is not None and self._server.password is not None:
                 with step(exchange, StageName.AUTH):
+                    _allow_login(context is not None or local)
                     await _log_in(client, self._server.username, self._server.password.get_secret_value())
-        return Link(client)
+        return Link(client, local)
 
     async def close(self) -> None:
         """Leave every idle connection; those in use are left when their transaction ends."""
@@ -249,27 +254,22 @@ class Relay:
         link.idle_since = loop.time()
         self._idle.append(link)
         if self._sweeper is None:
-            self._sweeper = loop.call_later(IDLE_SECONDS, self._sweep)
+            self._sweeper = loop.call_later(self._idle_seconds, self._sweep)
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
-        oldest = loop.time() - IDLE_SECONDS
+        oldest = loop.time() - self._idle_seconds
         for link in self._idle:
             if link.idle_since <= oldest:
                 link.leave()
         self._idle = [link for link in self._idle if link.idle_since > oldest]
-        self._sweeper = loop.call_later(IDLE_SECONDS / 4, self._sweep) if self._idle else None
+        self._sweeper = loop.call_later(self._idle_seconds / 4, self._sweep) if self._idle else None
 
     async def _context(self) -> ssl.SSLContext:
         # Read once from the machine's trust store (or SSL_CERT_FILE): it takes milliseconds of file reading.
         if self._tls is None:
             self._tls = await asyncio.to_thread(ssl.create_default_context)
         return self._tls
-
-
-def is_local(client: SMTP) -> bool:
-    peer = client.get_transport_info("peername")
-    return bool(peer) and ipaddress.ip_address(peer[0].split("%", 1)[0]).is_loopback
 
 
 @contextmanager
@@ -317,8 +317,13 @@ async def _connected(sock: socket.socket, address: Any, seconds: float) -> socke
 
 def _address_literal(sock: socket.socket) -> str:
     """The name we greet with (RFC 5321 §4.1.3): a lookup of our own name may take seconds and tell a container's id."""
-    address = sock.getsockname()[0].split("%", 1)[0]
+    address = _bare(sock.getsockname())
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+
+
+def _bare(name: Any) -> str:
+    """The address of a socket name, without port and zone."""
+    return str(name[0]).split("%", 1)[0]
 
 
 async def _hello(client: SMTP) -> None:
@@ -334,9 +339,13 @@ async def _start_tls(client: SMTP, context: ssl.SSLContext) -> None:
     await client.ehlo()
 
 
+def _allow_login(private: bool) -> None:
+    if not private:
+        text = "Credentials are not sent over an unencrypted connection."
+        raise SendError(FailureKind.CONFIGURATION, "TLS_REQUIRED", text)
+
+
 async def _log_in(client: SMTP, username: str, password: str) -> None:
-    if client.get_transport_info("sslcontext") is None and not is_local(client):
-        raise SendError(FailureKind.CONFIGURATION, "TLS_REQUIRED", "Credentials are not sent over an unencrypted connection.")
     methods = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
     method = next((call for name, call in methods.items() if name in client.server_auth_methods), None)
     if method is None:

@@ -11,9 +11,10 @@ import base64
 import datetime as dt
 import ipaddress
 import re
-from email.headerregistry import Address
+from email.header import Header
 from email.message import EmailMessage
 from email.policy import SMTP as WIRE_FORMAT
+from email.utils import quote
 from typing import Any
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
@@ -38,7 +39,8 @@ from channels.relays import Mail, Relay, Server, SmtpSecurity, step
 from channels.wire import Wire
 
 # Text in 7 bits needs no 8BITMIME of the server and survives every relay.
-_FORMAT = WIRE_FORMAT.clone(cte_type="7bit")
+_FORMAT = WIRE_FORMAT.clone(cte_type="7bit", refold_source="none")
+_SHORT_SUBJECT = 66
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
@@ -214,13 +216,14 @@ class Smtp(Provider):
     def _rendered(self, message: Outbound, message_id: str) -> Mail:
         sender, recipient = (_envelope(address) for address in (self.from_address, message.to))
         shown = _envelope(message.sender or self.from_address)
-        international = not (sender + recipient + shown).isascii()
+        international = not (sender + recipient + shown + (self.reply_to or "").partition("@")[0]).isascii()
         mail = EmailMessage(_FORMAT.clone(utf8=international))
-        mail["From"] = _shown(shown, self.from_name if shown == sender else None)
-        mail["To"] = _shown(recipient)
+        # Assigned, texts would lose spaces where `email` folds between encoded words (CPython 3.11, 3.12).
+        mail.set_raw("From", _shown(shown, self.from_name if shown == sender else None))
+        mail.set_raw("Subject", _encoded(message.subject or ""))
+        mail.set_raw("To", recipient)
         if self.reply_to:
-            mail["Reply-To"] = _shown(_envelope(self.reply_to))
-        mail["Subject"] = message.subject or ""
+            mail.set_raw("Reply-To", _envelope(self.reply_to))
         mail["Date"] = dt.datetime.now(dt.UTC)
         mail["Message-ID"] = f"<{message_id}>"
         _fill(mail, message)
@@ -228,10 +231,11 @@ class Smtp(Provider):
 
     async def _probe(self, wire: Wire, exchange: Exchange) -> bool:
         """Whether the server that answered every question is on this machine."""
+        sender = _envelope(self.from_address)
         link = await self._relay.open(wire, exchange)
         try:
             with step(exchange, StageName.SUBMIT):
-                await link.probe(_envelope(self.from_address))
+                await link.probe(Mail(sender, sender, b"", not sender.isascii()))
             return link.local
         finally:
             await link.quit()
@@ -288,9 +292,20 @@ def _envelope(address: str) -> str:
     return f"{parsed.local_part}@{parsed.ascii_domain}"
 
 
-def _shown(address: str, name: str | None = None) -> Address:
-    local, _, domain = address.rpartition("@")
-    return Address(name or "", local, domain)
+def _encoded(subject: str) -> str:
+    """The Subject header's value, in RFC 2047 words unless it is plain and short."""
+    if subject.isascii() and len(subject) <= _SHORT_SUBJECT and "=?" not in subject:
+        return subject
+    return Header(subject, "utf-8", header_name="Subject").encode()
+
+
+def _shown(address: str, name: str | None) -> str:
+    """The From header's value."""
+    if not name:
+        return address
+    if name.isascii() and "=?" not in name:
+        return f'"{quote(name)}" <{address}>'
+    return f"{Header(name, 'utf-8', header_name='From').encode()} <{address}>"
 
 
 def _fill(mail: EmailMessage, message: Outbound) -> None:

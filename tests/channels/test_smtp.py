@@ -9,6 +9,8 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from email import message_from_bytes
+from email.header import decode_header, make_header
 from typing import Any
 
 import aiohttp
@@ -19,7 +21,7 @@ from channels.base import Accepted, CheckStatus, DeliveryStatus, Media, Outbound
 from channels.egress import Egress
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
-from channels.relays import MOST_CONNECTIONS, MOST_MAILS, SmtpSecurity
+from channels.relays import MOST_CONNECTIONS, MOST_MAILS, Mail, Relay, Server, SmtpSecurity
 from channels.smtp import Smtp
 from channels.wire import Wire
 from tests.mail_server import DROP, HANG, MailServer
@@ -138,6 +140,31 @@ class TestSending:
             await provider.send(wire, replace(MAIL, body=body, html=html), Exchange())
             message = server.received[0].message
         assert (message.get_content_type(), message.get_content()) == (kind, content)
+
+    async def test_long_headers_come_back_whole(self, wire: Wire) -> None:
+        domain = "long-label-" * 5 + "x.example.org"
+        subject = "Ваш заказ успешно оформлен и передан в службу доставки 🎉 " * 5 + "x" * 1500
+        mail = replace(MAIL, to="c" * 60 + "@" + domain, subject=subject, body="y" * 5000)
+        name = "Служба доставки заказов и прочих отправлений по всему миру и далее"
+        async with MailServer("none") as server:
+            async with connected(server, fromAddress=f"me@{domain}", fromName=name) as provider:
+                await provider.send(wire, mail, Exchange())
+            (received,) = server.received
+        assert _as_written(received.content, "Subject") == subject
+        assert _as_written(received.content, "From") == f"{name} <me@{domain}>"
+        assert _as_written(received.content, "To") == mail.to
+        assert _as_written(received.content, "Message-ID") == f"<msg_1@{domain}>"
+        assert received.message.get_content() == "y" * 5000 + "\n"
+        assert max(map(len, received.content.split(b"\r\n"))) <= 998
+
+    @pytest.mark.parametrize("subject", ["=?utf-8?q?not_encoded?=", "plain", "two  spaces é  here", "x" * 67])
+    async def test_a_subject_is_read_as_it_was_written(self, wire: Wire, subject: str) -> None:
+        async with MailServer("none") as server, connected(server, fromName=subject) as provider:
+            await provider.send(wire, replace(MAIL, subject=subject), Exchange())
+            content = server.received[0].content
+        assert _as_written(content, "Subject") == subject
+        shown = _as_written(content, "From").replace('"', "")
+        assert shown == f"{subject} <noreply@example.com>"
 
     async def test_lines_that_start_with_a_dot_survive(self, wire: Wire) -> None:
         body = ".\n..\n.end\nlast\n.\n"
@@ -409,6 +436,17 @@ class TestConnections:
                 await provider.send(wire, replace(MAIL, id=f"msg_{n}"), Exchange())
             assert (server.connections, len(server.received)) == (2, MOST_MAILS + 1)
 
+    async def test_an_idle_connection_is_left(self, wire: Wire) -> None:
+        async with MailServer("none") as server:
+            relay = Relay(Server(server.host, server.port, SmtpSecurity.NONE), idle_seconds=0.05)
+            mail = Mail("noreply@example.com", "ada@example.org", b"Subject: x\r\n\r\nx\r\n")
+            await relay.submit(wire, Exchange(), mail)
+            assert server.open_connections == 1
+            await until(lambda: server.open_connections == 0)
+            await relay.submit(wire, Exchange(), mail)
+            await relay.close()
+        assert (server.connections, len(server.received), server.commands.count("QUIT")) == (2, 2, 2)
+
     async def test_a_refusal_keeps_the_connection(self, wire: Wire) -> None:
         async with MailServer("none") as server, connected(server) as provider:
             server.faults["RCPT"] = ["550 5.1.1 unknown"]
@@ -550,6 +588,15 @@ class TestVerifying:
             checks = await provider.verify(wire)
         assert [check.status for check in checks] == [CheckStatus.OK] * 4
 
+    async def test_an_international_sender_needs_a_server_that_takes_it(self, wire: Wire) -> None:
+        statuses = []
+        for international in (True, False):
+            async with MailServer("none", international=international) as server:
+                async with connected(server, fromAddress="jörg@example.com") as provider:
+                    checks = await provider.verify(wire)
+            statuses.append(checks[3].status.value)
+        assert statuses == ["OK", "ERROR"]
+
     async def test_an_unencrypted_server_elsewhere_is_a_warning(self, wire: Wire) -> None:
         async with MailServer("none", host=_own_address()) as server, connected(server) as provider:
             checks = await provider.verify(wire)
@@ -682,6 +729,11 @@ class TestContent:
 
     def test_the_test_message_is_carried(self) -> None:
         self.PROVIDER.check(self.PROVIDER.test_message("ada@example.org", "msg_1"))
+
+
+def _as_written(content: bytes, header: str) -> str:
+    """A header decoded to the letter (RFC 2047); the parser of `email.policy.default` drops some spaces."""
+    return str(make_header(decode_header(message_from_bytes(content)[header]))).strip()
 
 
 def _own_address() -> str:
