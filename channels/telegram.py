@@ -196,11 +196,14 @@ class TelegramBot(Provider):
         return self._token.partition(":")[0]
 
     async def _call(self, wire: Wire, exchange: Exchange, method: str, content: Mapping[str, Any]) -> Answer:
-        return await wire.call(exchange, "POST", f"{self.base_url}/bot{self._token}/{method}", json=content)
+        return await wire.call(exchange, "POST", self._url(method), json=content)
+
+    def _url(self, method: str) -> str:
+        return f"{self.base_url}/bot{self._token}/{method}"
 
     async def _ask(self, wire: Wire, method: str) -> Answer:
         exchange = Exchange(self.secrets())
-        answer = await self._call(wire, exchange, method, {})
+        answer = await wire.call(exchange, "POST", self._url(method), form=())
         if not answer.ok or answer.read(Problem):
             raise _refusal(answer, exchange)
         return answer

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
-import aiohttp
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 from yarl import URL
 
@@ -177,8 +176,7 @@ class Twilio(Provider):
         return self.from_number or self.messaging_service_sid
 
     def secrets(self) -> tuple[str, ...]:
-        pair = f"{self.api_key_sid}:{self.api_key_secret.get_secret_value()}"
-        return (*super().secrets(), base64.b64encode(pair.encode()).decode())
+        return (*super().secrets(), self._credentials)
 
     def destination(self, to: str) -> str:
         return e164(to)
@@ -193,7 +191,7 @@ class Twilio(Provider):
     async def send(self, wire: Wire, message: Outbound, exchange: Exchange) -> Accepted:
         self.check(message)
         form = self._form(message, wire.callback_url)
-        answer = await wire.call(exchange, "POST", self._url("/Messages.json"), form=form, auth=self._auth)
+        answer = await wire.call(exchange, "POST", self._url("/Messages.json"), form=form, headers=self._headers)
         with exchange.stage(StageName.ACCEPTED):
             return _accepted(answer, exchange)
 
@@ -211,8 +209,13 @@ class Twilio(Provider):
         return self.account_sid or (self.api_key_sid if self.api_key_sid.startswith("AC") else None)
 
     @property
-    def _auth(self) -> aiohttp.BasicAuth:
-        return aiohttp.BasicAuth(self.api_key_sid, self.api_key_secret.get_secret_value(), encoding="utf-8")
+    def _credentials(self) -> str:
+        pair = f"{self.api_key_sid}:{self.api_key_secret.get_secret_value()}"
+        return base64.b64encode(pair.encode(errors="replace")).decode()
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Basic {self._credentials}"}
 
     def _url(self, path: str) -> str:
         if self._account is None:
@@ -236,7 +239,7 @@ class Twilio(Provider):
 
     async def _get(self, wire: Wire, path: str, query: Mapping[str, str] | None = None) -> Answer:
         exchange = Exchange(self.secrets())
-        answer = await wire.call(exchange, "GET", self._url(path), query=query, auth=self._auth)
+        answer = await wire.call(exchange, "GET", self._url(path), query=query, headers=self._headers)
         if not answer.ok:
             raise _refusal(answer, exchange)
         return answer

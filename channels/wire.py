@@ -54,7 +54,6 @@ class Wire:
         json: Any = None,
         form: Form | None = None,
         headers: Mapping[str, str] | None = None,
-        auth: aiohttp.BasicAuth | None = None,
     ) -> Answer:
         """One request without redirects. Raises SendError: not sent is TRANSIENT, lost after sending is UNKNOWN_OUTCOME,
         refused by the egress policy or not a usable URL is CONFIGURATION, not to be encoded is CONTENT."""
@@ -71,7 +70,6 @@ class Wire:
                     checked_url(url).update_query(query or {}),
                     data=data,
                     headers={**kind, **(headers or {})},
-                    auth=auth,
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout),
                     trace_request_ctx=trip,

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+
+from channels.base import Report
+from channels.egress import Egress
+from channels.wire import CONNECT_TIMEOUT, TOTAL_TIMEOUT, Wire, make_session
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,9 @@ class ProviderServer:
         self._listener = await asyncio.get_running_loop().create_server(self._protocol, "127.0.0.1", 0)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._listener
         self._closing.set()
         self._listener.close()
@@ -177,3 +184,23 @@ def _reset(transport: asyncio.BaseTransport | None) -> None:
 class _Refuser(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         _reset(transport)
+
+
+@contextlib.asynccontextmanager
+async def open_wire(
+    egress: Egress | None = None,
+    *,
+    callback_url: str | None = None,
+    total_timeout: float = TOTAL_TIMEOUT,
+    connect_timeout: float = CONNECT_TIMEOUT,
+    reports: list[Report] | None = None,
+) -> AsyncIterator[Wire]:
+    """A wire with a session of its own that may reach loopback, unless `egress` says otherwise."""
+    kept = reports if reports is not None else []
+
+    async def report(one: Report) -> None:
+        kept.append(one)
+
+    egress = egress or Egress(allow_private=True)
+    async with make_session(egress) as http:
+        yield Wire(http, egress, report, callback_url, total_timeout, connect_timeout)
