@@ -186,6 +186,11 @@ class _Refuser(asyncio.Protocol):
         _reset(transport)
 
 
+def patience(action: Action) -> float:
+    """A total timeout in seconds: short where the answer never comes, else long enough for a busy machine."""
+    return 0.3 if isinstance(action, Silence) or (isinstance(action, Reply) and (action.stall or action.delay)) else 10.0
+
+
 @contextlib.asynccontextmanager
 async def open_wire(
     egress: Egress | None = None,

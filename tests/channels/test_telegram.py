@@ -12,7 +12,7 @@ from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
 from channels.telegram import TelegramBot
 from channels.wire import Wire
-from tests.provider_server import Garbage, ProviderServer, Reply, Reset, Silence, open_wire
+from tests.provider_server import Garbage, ProviderServer, Reply, Reset, Silence, open_wire, patience
 from tests.verifiers import golden, prism
 
 TOKEN = "1234567890:ABCdefGHIjklMNOpqrsTUVwxyz012345678"
@@ -42,7 +42,7 @@ async def provider() -> AsyncIterator[ProviderServer]:
 
 @pytest.fixture
 async def wire() -> AsyncIterator[Wire]:
-    async with open_wire(total_timeout=2) as opened:
+    async with open_wire() as opened:
         yield opened
 
 
@@ -211,7 +211,7 @@ async def test_the_token_and_the_text_show_nowhere(
     channel = bot(provider.url)
     exchange = Exchange(channel.secrets(), (TEXT,))
     error: BaseException | None = None
-    async with open_wire(total_timeout=0.3) as wire:
+    async with open_wire(total_timeout=patience(action)) as wire:
         try:
             await channel.send(wire, message(), exchange)
         except SendError as caught:
@@ -343,7 +343,7 @@ async def test_a_failed_verification_tells_outage_from_refusal(
     provider: ProviderServer, action: Any, status: CheckStatus
 ) -> None:
     provider.answer(action)
-    async with open_wire(total_timeout=0.3) as wire:
+    async with open_wire(total_timeout=patience(action)) as wire:
         found = await bot(provider.url).verify(wire)
     assert [(check.name, check.status) for check in found] == [("token", status)]
     assert TOKEN not in repr(found)

@@ -11,7 +11,7 @@ from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange
 from channels.whatsapp import WhatsappCloud
 from channels.wire import Wire
-from tests.provider_server import ProviderServer, Reply, Reset, Silence, open_wire
+from tests.provider_server import ProviderServer, Reply, Reset, Silence, open_wire, patience
 from tests.verifiers import golden, prism
 
 TOKEN = "EAABsecret9f8e7d"
@@ -55,7 +55,7 @@ async def provider() -> AsyncIterator[ProviderServer]:
 
 @pytest.fixture
 async def wire() -> AsyncIterator[Wire]:
-    async with open_wire(total_timeout=2) as opened:
+    async with open_wire() as opened:
         yield opened
 
 
@@ -182,7 +182,7 @@ async def test_answers_without_a_code_are_judged_by_their_status(
     provider: ProviderServer, reply: Reply, kind: FailureKind, code: str, wait: float | None
 ) -> None:
     provider.answer(reply)
-    async with open_wire(total_timeout=0.3) as wire:
+    async with open_wire(total_timeout=patience(reply)) as wire:
         error = await failure(whatsapp(provider.url), wire)
     assert (error.kind, error.code, error.retry_after, error.provider_code) == (kind, code, wait, None)
 
@@ -361,7 +361,7 @@ async def test_what_verification_finds(
     if numbers and apps:
         provider.on("GET", f"/v23.0/{ACCOUNT}/phone_numbers", numbers)
         provider.on("GET", f"/v23.0/{ACCOUNT}/subscribed_apps", apps)
-    async with open_wire(total_timeout=0.3) as wire:
+    async with open_wire(total_timeout=patience(number)) as wire:
         found = await whatsapp(provider.url).verify(wire)
     assert {item.name: item.status for check in found for item in check.assertions} == expected
     assert len(provider.requests) == (3 if numbers else 1)

@@ -4,61 +4,13 @@ import gzip
 import socket
 from collections.abc import AsyncIterator
 
-import orjson
 import pytest
 
 from channels.answers import Answer, verdict
-from channels.egress import BlockedAddressError, Egress
 from channels.errors import FailureKind, SendError
-from channels.exchange import DEEPEST, EXCERPT, WIDEST, Exchange, StageName
+from channels.exchange import Exchange, StageName
 from channels.wire import BODY_LIMIT, Wire, checked_url
-from tests.provider_server import Garbage, ProviderServer, Reply, Reset, Silence, open_wire
-
-PRIVATE = [
-    "0.0.0.0",
-    "10.0.0.1",
-    "100.64.0.1",
-    "100.100.100.200",
-    "127.0.0.1",
-    "127.1.2.3",
-    "168.63.129.16",
-    "169.254.169.254",
-    "172.16.0.1",
-    "172.31.255.255",
-    "192.0.0.192",
-    "192.0.2.1",
-    "192.88.99.1",
-    "192.168.1.1",
-    "198.18.0.1",
-    "198.51.100.1",
-    "203.0.113.1",
-    "224.0.0.1",
-    "239.255.255.250",
-    "240.0.0.1",
-    "255.255.255.255",
-    "::",
-    "::1",
-    "::7f00:1",
-    "::ffff:127.0.0.1",
-    "::ffff:169.254.169.254",
-    "64:ff9b::7f00:1",
-    "64:ff9b::a9fe:a9fe",
-    "64:ff9b:1::1",
-    "100::1",
-    "2001::1",
-    "2001:db8::1",
-    "2002:7f00:1::",
-    "2002:a9fe:a9fe::",
-    "3fff::1",
-    "5f00::1",
-    "fc00::1",
-    "fd00:ec2::254",
-    "fe80::1",
-    "fe80::1%eth0",
-    "fec0::1",
-    "ff02::1",
-]
-PUBLIC = ["1.1.1.1", "8.8.8.8", "100.63.255.255", "172.32.0.1", "::ffff:8.8.8.8", "2606:4700:4700::1111", "2a00:1450::1"]
+from tests.provider_server import Garbage, ProviderServer, Reply, Reset, Silence, open_wire, patience
 
 
 @pytest.fixture
@@ -80,59 +32,7 @@ async def refusal(wire: Wire, url: str, exchange: Exchange | None = None) -> Sen
     return caught.value
 
 
-# ─── egress
-
-
-@pytest.mark.parametrize("address", PRIVATE)
-def test_private_addresses_are_refused(address: str) -> None:
-    with pytest.raises(BlockedAddressError):
-        Egress().check(address)
-    Egress(allow_private=True).check(address)
-
-
-@pytest.mark.parametrize("address", PUBLIC)
-def test_public_addresses_are_allowed(address: str) -> None:
-    Egress().check(address)
-
-
-def test_an_allowed_network_is_an_exception_to_the_rule() -> None:
-    egress = Egress(allow_networks=["10.1.0.0/16", "fd00::/8"])
-    egress.check("10.1.2.3")
-    egress.check("::ffff:10.1.2.3")
-    egress.check("fd00::1")
-    for address in ("10.2.0.1", "fc00::1", "127.0.0.1"):
-        with pytest.raises(BlockedAddressError):
-            egress.check(address)
-
-
-def test_the_socket_says_it_is_tcp_and_does_not_block() -> None:
-    egress = Egress(allow_private=True)
-    with egress.make_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 80))) as made:
-        assert (made.proto, made.getblocking()) == (socket.IPPROTO_TCP, False)
-
-
-@pytest.mark.parametrize(
-    ("host", "code"),
-    [
-        ("127.0.0.1", "ADDRESS_BLOCKED"),
-        ("[::1]", "ADDRESS_BLOCKED"),
-        ("[::ffff:127.0.0.1]", "ADDRESS_BLOCKED"),
-        ("[::ffff:7f00:1]", "ADDRESS_BLOCKED"),
-        ("localhost", "ADDRESS_BLOCKED"),
-        ("0x7f.1", "ADDRESS_BLOCKED"),
-        ("0x7f000001", "ADDRESS_BLOCKED"),
-        ("0177.0.0.1", "INVALID_URL"),
-        ("127.1", "INVALID_URL"),
-        ("2130706433", "INVALID_URL"),
-        ("１２７.0.0.1", "ADDRESS_BLOCKED"),
-    ],
-)
-async def test_no_spelling_of_loopback_is_dialled(provider: ProviderServer, host: str, code: str) -> None:
-    exchange = Exchange()
-    async with open_wire(Egress()) as wire:
-        failure = await refusal(wire, f"http://{host}:{provider.port}/", exchange)
-    assert (failure.kind, failure.code) == (FailureKind.CONFIGURATION, code)
-    assert (provider.connections, exchange.sent) == (0, False)
+# ─── addresses
 
 
 @pytest.mark.parametrize(
@@ -274,7 +174,7 @@ async def test_a_connection_that_is_never_taken_up_times_out_unsent() -> None:
 async def test_a_lost_answer_is_an_unknown_outcome(provider: ProviderServer, action: Reply) -> None:
     provider.answer(action)
     exchange = Exchange()
-    async with open_wire(total_timeout=0.3) as wire:
+    async with open_wire(total_timeout=patience(action)) as wire:
         failure = await refusal(wire, provider.url, exchange)
     assert (failure.kind, failure.code, exchange.sent) == (FailureKind.UNKNOWN_OUTCOME, "ANSWER_LOST", True)
     assert len(provider.requests) == 1
@@ -345,64 +245,3 @@ def test_retry_after_is_a_number_within_reason(header: str, seconds: float | Non
 )
 def test_a_status_says_what_it_can(status: int, kind: FailureKind, code: str) -> None:
     assert verdict(status) == (kind, code)
-
-
-# ─── exchange
-
-SECRET = 'S3cr/et+ "key"'
-TEXT = ' Your code is 123456\n"é" '
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        SECRET,
-        f"wrong key {SECRET}!",
-        "S3cr%2Fet%2B%20%22key%22",
-        "S3cr%2Fet%2B+%22key%22",
-        'S3cr/et+ \\"key\\"',
-        TEXT,
-        TEXT.strip(),
-        f"Sent from your trial account - {TEXT}",
-        'Your code is 123456\\n\\"\\u00e9\\"',
-        'Your code is 123456\\n\\"é\\"',
-    ],
-)
-def test_secrets_and_texts_are_absent_however_they_are_spelled(said: str) -> None:
-    exchange = Exchange((SECRET,), (TEXT,))
-    exchange.note("response", {"message": said, said: [said, {"x": said}]})
-    exchange.add_stage(StageName.SUBMIT, False, 0.0, said)
-    for shown in (orjson.dumps(exchange.record).decode(), str(exchange.stages), exchange.redact(said)):
-        assert "S3cr" not in shown and "123456" not in shown
-
-
-def test_a_text_rewritten_by_the_provider_is_hidden_by_its_name() -> None:
-    exchange = Exchange((), ("Your code: 123456",))
-    exchange.note("response", {"body": "Your code\u2013 123456", "result": {"Text": "code 123456"}, "status": "queued"})
-    assert exchange.record["response"] == {"body": "[17 characters]", "result": {"Text": "[11 characters]"}, "status": "queued"}
-
-
-def test_empty_secrets_and_short_texts_leave_the_record_readable() -> None:
-    exchange = Exchange(("",), ("", "1", " "))
-    exchange.note("response", "1 of 1")
-    assert exchange.record == {"response": "1 of 1"}
-
-
-async def test_a_hostile_answer_makes_a_small_and_plain_record(provider: ProviderServer, wire: Wire) -> None:
-    deep, wide = (
-        b"[" * 900 + b"]" * 900,
-        orjson.dumps({"list": list(range(5000)), "nul\0": "a\0b", "long": "x" * 9000, "n": 1e308}),
-    )
-    for body in (deep, wide, b"[" * 5000, b'{"n": 1e999}', b"\xff\xfe\0"):
-        provider.answer(Reply(200, body=body))
-        exchange = Exchange()
-        await wire.call(exchange, "GET", provider.url)
-        record = orjson.dumps(exchange.record)
-        assert len(record) < 10_000
-        assert b"\\u0000" not in record
-    exchange = Exchange()
-    exchange.note("wide", orjson.loads(wide))
-    assert len(exchange.record["wide"]["list"]) == WIDEST
-    assert len(exchange.record["wide"]["long"]) == EXCERPT
-    exchange.note("deep", orjson.loads(deep))
-    assert str(exchange.record["deep"]).count("[") == DEEPEST
