@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 VERIFIERS = Path(__file__).resolve().parents[2] / "shared" / "verifiers"
-HOME = Path(os.environ.get("VERIFIERS_HOME", "/tmp/provider-verifiers"))
+HOME = Path(os.environ.get("VERIFIERS_HOME") or Path(tempfile.gettempdir()) / "provider-verifiers")
 PRISM = Path("npm/node_modules/.bin/prism")
 START_TIMEOUT = 60.0
 INSTALL_TIMEOUT = 240.0
