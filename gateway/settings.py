@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None, description="Where the world reaches this server, as in https://msg.example.com: providers call back there."
     )
+    region: str | None = Field(None, max_length=80, description="A label of this installation, shown with its connectors.")
     data_dir: Path = Field(
         Path("data"), description="Directory of the SQLite database and the key file; a relative one starts at the checkout."
     )
@@ -115,9 +116,6 @@ class Settings(BaseSettings):
     worker: bool = Field(True, description="Send messages from this process; false when `patchbay worker` runs beside it.")
     worker_concurrency: int = Field(100, ge=1, le=10_000, description="Messages one worker hands over at the same time.")
     drain_seconds: int = Field(30, ge=0, le=3600, description="How long a stopping process finishes what it has begun.")
-    event_retention_days: int = Field(
-        7, ge=1, le=3650, description="How long events are kept; a subscriber away for longer has to start anew."
-    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="console, json, or auto: console when a person is watching, json otherwise."

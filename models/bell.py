@@ -104,18 +104,25 @@ class Bell:
                 log.exception("bell_listener_failed", hint=hint)
 
     async def _run(self) -> None:
-        while True:
+        while not stopping():
             try:
                 await self._session()
             except Exception as error:
                 self._lost(error)
-            await asyncio.sleep(self._pause * random.uniform(0.5, 1.0))
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+                await asyncio.sleep(0 if stopping() else self._pause * random.uniform(0.5, 1.0))
+                self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     async def _session(self) -> None:
-        async with subscribed(self._url) as (bus, hear), asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._hear(hear), name="bell-hear")
-            tasks.create_task(self._speak(bus), name="bell-speak")
+        async with subscribed(self._url) as (bus, hear):
+            tasks = [asyncio.create_task(work) for work in (self._hear(hear), self._speak(bus))]
+            try:
+                if not stopping():
+                    ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                    ended.pop().result()
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _hear(self, hear: Callable[[], Awaitable[Event]]) -> None:
         clock = asyncio.get_running_loop().time
@@ -135,7 +142,7 @@ class Bell:
 
     async def _speak(self, bus: Broadcast) -> None:
         """Send what is wanted, many hints at once; nothing for `ping` seconds is a message too."""
-        while True:
+        while not stopping():
             self._wanted.clear()
             hints = [self._pending.pop() for _ in range(min(len(self._pending), HINTS_PER_MESSAGE))]
             async with asyncio.timeout(PUBLISH_TIMEOUT):
@@ -153,12 +160,16 @@ class Bell:
         self._pause = FIRST_PAUSE
 
     def _lost(self, error: Exception) -> None:
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]
         if not self._outage:
             log.warning("bell_lost", error=type(error).__name__)
         self.healthy = False
         self._outage = True
+
+
+def stopping() -> bool:
+    """Whether this task was cancelled, even if it never noticed: redis-py 8.1 may swallow the cancellation of a command."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @asynccontextmanager
@@ -182,7 +193,14 @@ class RedisBackend(BroadcastBackend):
     """Unlike broadcaster's own it leaves no task behind when it cannot connect, and says so when the connection is lost."""
 
     def __init__(self, url: str) -> None:
-        self._client = Redis.from_url(url, decode_responses=True, encoding_errors="replace", retry=Retry(NoBackoff(), 0))
+        self._client = Redis.from_url(
+            url,
+            decode_responses=True,
+            encoding_errors="replace",
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=PUBLISH_TIMEOUT,
+            socket_connect_timeout=CONNECT_TIMEOUT,
+        )
         self._ears = self._client.pubsub(ignore_subscribe_messages=True)
         self._listening = asyncio.Event()
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, String, and_, false, insert, or_, select, true, update
+from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Index, String, and_, false, insert, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -25,8 +25,8 @@ class Counter(Base):
     __tablename__ = "counter"
 
     workspace_id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    seq: Mapped[int]
-    oldest: Mapped[int]
+    seq: Mapped[int] = mapped_column(BigInteger)
+    oldest: Mapped[int] = mapped_column(BigInteger)
 
 
 class Event(Base):
@@ -36,7 +36,7 @@ class Event(Base):
     __table_args__ = (Index("ix_event_subject", "workspace_id", "subject_id", "seq"),)
 
     workspace_id: Mapped[str] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
-    seq: Mapped[int] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     id: Mapped[str] = mapped_column(String(40), unique=True)
     kind: Mapped[str] = mapped_column(String(20))
     type: Mapped[str] = mapped_column(String(60))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
-from sqlalchemy import ForeignKey, String, select
+from sqlalchemy import ForeignKey, String, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -28,7 +29,6 @@ class Workspace(Base):
     organization_id: Mapped[str] = mapped_column(ForeignKey("organization.id"))
     name: Mapped[str] = mapped_column(String(200), unique=True)
     will_active: Mapped[bool] = mapped_column(default=False)
-    retention_days: Mapped[int | None]
     created_at: Mapped[dt.datetime]
 
 
@@ -47,6 +47,17 @@ async def organization(session: AsyncSession, organization_id: str) -> Organizat
 
 async def by_name(session: AsyncSession, name: str) -> Workspace | None:
     return await session.scalar(select(Workspace).where(Workspace.name == name))
+
+
+async def first_or_create(session: AsyncSession, name: str) -> Workspace:
+    """The workspace of this name, else the oldest one; an empty database gets one of this name."""
+    found = await by_name(session, name)
+    return found or await session.scalar(select(Workspace).order_by(Workspace.id).limit(1)) or await create(session, name)
+
+
+async def change(session: AsyncSession, workspace_id: str, values: dict[str, Any]) -> Workspace:
+    changed = update(Workspace).where(Workspace.id == workspace_id).values(**values).returning(Workspace)
+    return (await session.scalars(changed.execution_options(populate_existing=True))).one()
 
 
 async def create(session: AsyncSession, name: str) -> Workspace:

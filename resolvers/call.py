@@ -30,6 +30,7 @@ class Means:
     bell: Bell
     tails: Tails[Event]
     cursors: Cursors
+    region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
@@ -27,6 +28,17 @@ from resolvers.problems import Problem, Problems, UserErrorCode
 READ, WRITE = "connectors:read", "connectors:write"
 LONGEST_DESCRIPTION = 2_000
 MOST_PER_SECOND = 10_000.0
+
+
+class ConnectorOrderField(StrEnum):
+    PRIORITY = "PRIORITY"
+    CREATED_AT = "CREATED_AT"
+    NAME = "NAME"
+
+
+class UpsertMode(StrEnum):
+    REPLACE = "REPLACE"
+    MERGE = "MERGE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +189,7 @@ async def _insert(
         priority=new.priority,
         enabled=new.enabled,
         conversational=new.conversational,
+        region=call.means.region,
         routing_key=connector_id.replace("con_", "rk_"),
         config=config,
         secrets=secrets,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from models import events as rows
 from models.events import Event, Filter, Pattern
@@ -13,6 +13,7 @@ from resolvers.call import Call
 from resolvers.messages import readable_channels
 from resolvers.pages import Page, PageArguments, cut
 from resolvers.problems import Problem, RequestErrorCode
+from resolvers.watching import Wanted
 
 MOST_PATTERNS, MOST_SUBJECTS = 50, 100
 
@@ -56,7 +57,7 @@ async def page(call: Call, arguments: PageArguments, where: Filter) -> Page[Even
     return cut(found, plain, arguments, lambda event: cursor_of(call, event.seq), total)
 
 
-async def follow(call: Call, after: str | None, where: Filter, first: Sequence[str] = ()) -> AsyncIterator[Event]:
+async def follow(call: Call, after: str | None, where: Wanted, first: Sequence[str] = ()) -> AsyncGenerator[Event]:
     """Everything that matches, past a cursor or from now on, in order, without gap or double.
 
     Without a cursor, the newest event of each object in `first` comes first: its state as it is. Raises INVALID_CURSOR, and

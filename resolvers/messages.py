@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
@@ -27,6 +28,17 @@ from resolvers.pages import Page, PageArguments, cut
 from resolvers.problems import Problem, RequestErrorCode, UserErrorCode
 
 PRIORITIES = {"HIGH": queue.HIGH, "NORMAL": queue.NORMAL, "BULK": queue.BULK}
+
+
+class MessageFlow(StrEnum):
+    OTP = "OTP"
+    STANDARD = "STANDARD"
+
+
+class MessagePriority(StrEnum):
+    HIGH = "HIGH"
+    NORMAL = "NORMAL"
+    BULK = "BULK"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from models.paging import Window
@@ -11,6 +12,12 @@ from resolvers.cursors import Cursors
 from resolvers.problems import Problem, RequestErrorCode
 
 DEFAULT, MOST = 10, 100
+
+
+class OrderDirection(StrEnum):
+    ASC = "ASC"
+    DESC = "DESC"
+
 
 Row = TypeVar("Row")
 

@@ -215,6 +215,17 @@ async def test_stops_while_the_broker_is_frozen(redis: Server) -> None:
     redis.thaw()
 
 
+async def test_stops_at_the_moment_the_broker_does(broker: tuple[Server, str]) -> None:
+    server, url = broker
+    for _ in range(8):
+        async with ringing(url, 5) as bells:
+            await until(all_healthy(bells))
+            for bell in bells:
+                bell.ring(JOBS)
+            await asyncio.wait_for(asyncio.gather(server.stop(), *(bell.stop() for bell in bells)), 5)
+        await server.start()
+
+
 class Muffler:
     """Stands between a bell and Redis; `muffled` withholds what Redis says to subscribers, with every connection alive."""
 
@@ -255,21 +266,23 @@ async def test_deafness_that_no_error_shows_is_found_by_the_ping(redis: Server) 
     proxy = await asyncio.start_server(muffler.serve, "127.0.0.1", 0)
     port = proxy.sockets[0].getsockname()[1]
     bell, other = Bell(f"redis://127.0.0.1:{port}", **QUICK), Bell(url_of(redis), **QUICK)
-    await bell.start()
-    await other.start()
-    await until(all_healthy([bell, other]))
-    muffler.muffled = True
-    assert 0.3 < await until(lambda: not bell.healthy) < 1.0
-    muffler.muffled = False
-    await until(all_healthy([bell, other]))
-    assert muffler.ears >= 2
-    heard = heard_by(bell)
-    other.ring(JOBS)
-    await until(lambda: heard == [JOBS])
-    await bell.stop()
-    await other.stop()
-    proxy.close()
-    await proxy.wait_closed()
+    try:
+        await bell.start()
+        await other.start()
+        await until(all_healthy([bell, other]))
+        muffler.muffled = True
+        assert 0.3 < await until(lambda: not bell.healthy) < 1.0
+        muffler.muffled = False
+        await until(all_healthy([bell, other]))
+        assert muffler.ears >= 2
+        heard = heard_by(bell)
+        other.ring(JOBS)
+        await until(lambda: heard == [JOBS])
+    finally:
+        await bell.stop()
+        await other.stop()
+        proxy.close()
+        await proxy.wait_closed()
     await asyncio.sleep(0.05)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 

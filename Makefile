@@ -1,0 +1,51 @@
+# make serve | test | demo | check: everything else is done by these.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: serve test demo check format schema graphiql lock clean
+
+serve: .venv/.runtime graphiql
+	@./patchbay serve
+
+test: .venv/.dev graphiql
+	@$(BIN)/python -m pytest
+
+demo: .venv/.dev
+	@PATCHBAY_ALLOW_PRIVATE_ADDRESSES=true $(BIN)/python -m gateway.demo
+
+check: .venv/.dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: .venv/.dev
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+# The API's own description, as clients and reviewers read it.
+schema: .venv/.runtime
+	@$(BIN)/python -c "from schema.roots import sdl; print(sdl(), end='')" > schema/schema.graphql
+
+.venv/bin/python:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Patchbay needs Python 3.11 or newer; say which with make PYTHON=python3.x')"
+	@$(PYTHON) -m venv .venv
+	@ln -sf ../../patchbay .venv/bin/patchbay
+
+.venv/.runtime: .venv/bin/python requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/.dev: .venv/.runtime requirements-dev.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Compiled by hand when a dependency in pyproject.toml changes.
+LOCK := $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+lock: .venv/.dev
+	@$(LOCK) -o requirements.lock pyproject.toml
+	@$(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+clean:
+	@rm -rf .venv node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,5 @@
+"""`python -m gateway` is `patchbay`."""
+
+from gateway.cli import main
+
+main()

@@ -1,0 +1,164 @@
+"""The command line: `patchbay serve | worker | migrate | token`."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from rich.console import Console
+
+from gateway import keys, logs
+from gateway.auth import mint, parse_ttl
+from gateway.serve import only_process, prepare, serve, work
+from gateway.settings import Settings, SettingsError
+from models import migrate as migrations
+from models import workspaces
+from models.database import Database
+from models.vault import Vault
+from models.workspaces import Workspace
+
+DEMO = "demo"
+TOKEN_TTL = "12h"
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+out, err = Console(soft_wrap=True, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def main() -> None:
+    """Run the command line; a mistake of the operator's is a sentence, not a traceback."""
+    try:
+        app()
+    except SettingsError as error:
+        for line in error.lines:
+            err.print(f"patchbay: {line}", style="red", markup=False)
+        raise SystemExit(2) from None
+
+
+@app.command("serve")
+def serve_command(
+    worker: Annotated[
+        bool | None, typer.Option(help="Also send messages from this process; by default as PATCHBAY_WORKER says.")
+    ] = None,
+) -> None:
+    """Answer clients; migrates a SQLite database and, on the first start, makes a demo workspace."""
+    settings, made = _ready()
+    with only_process(settings):
+        _run(_serve(settings, settings.worker if worker is None else worker, made is not None))
+
+
+async def _serve(settings: Settings, worker: bool, first_start: bool) -> None:
+    workspace = await prepare(settings, DEMO)
+
+    async def started(address: str) -> None:
+        _welcome(settings, address, workspace, first_start)
+
+    await serve(settings, worker, started)
+
+
+def _welcome(settings: Settings, address: str, workspace: Workspace, first_start: bool) -> None:
+    if first_start:
+        out.print(
+            f"First start: keys written to {settings.data_dir / 'patchbay.keys'} (mode 600). Keep them with your backups."
+        )
+    out.print(f"Patchbay listens on {address}", style="bold")
+    if settings.graphiql:
+        out.print(f"  GraphiQL   {address}/graphql")
+    out.print(f"  Schema     {address}/schema.graphql")
+    if not settings.allow_private_addresses:
+        out.print("  Egress     private and loopback addresses are refused; PATCHBAY_ALLOW_PRIVATE_ADDRESSES=true allows them")
+    if settings.jwt_secret is not None:
+        token = mint(settings, workspace.id, "demo", ["*"], parse_ttl(TOKEN_TTL))
+        out.print(f"  Token      for workspace {workspace.name}, good for {TOKEN_TTL}; `patchbay token` prints another:")
+        out.print(token, markup=False)
+
+
+@app.command("worker")
+def worker_command() -> None:
+    """Send messages without answering clients; on PostgreSQL, as many as you like."""
+    settings, _ = _ready()
+    with only_process(settings):
+        _run(work(settings))
+
+
+@app.command("migrate")
+def migrate_command() -> None:
+    """Bring the database to the present schema."""
+    settings, _ = _ready()
+    with only_process(settings):
+        _run(_migrate(settings))
+    out.print(f"The database is at migration {migrations.newest()}.")
+
+
+async def _migrate(settings: Settings) -> None:
+    database = Database(settings.database_url)
+    try:
+        await migrations.upgrade(database.engine)
+    finally:
+        await database.close()
+
+
+@app.command("token")
+def token_command(
+    workspace: Annotated[str, typer.Option(help="The workspace's name; made when there is none.")] = DEMO,
+    scopes: Annotated[
+        str, typer.Option(help="What it may do, separated by spaces or commas, as in 'connectors:read send:sms'.")
+    ] = "*",
+    admin: Annotated[bool, typer.Option("--admin", help="May act for the whole platform.")] = False,
+    ttl: Annotated[str, typer.Option(help="How long it is good: 45s, 30m, 12h, 7d.")] = "1h",
+    subject: Annotated[str, typer.Option(help="Who it is for.")] = "cli",
+) -> None:
+    """Print a token for a workspace, as the last line."""
+    settings, _ = _ready()
+    with _sentences():
+        lifetime = parse_ttl(ttl)
+        wanted = scopes.replace(",", " ").split()
+        mint(settings, "check", subject, wanted, lifetime, admin=admin)
+    found = _run(_workspace(settings, workspace))
+    with _sentences():
+        typer.echo(mint(settings, found.id, subject, wanted, lifetime, admin=admin))
+
+
+async def _workspace(settings: Settings, name: str) -> Workspace:
+    """The workspace of this name. Writes only when there is none, beside a server that may be running."""
+    database = Database(settings.database_url)
+    try:
+        if not await migrations.is_current(database.engine):
+            if not database.is_sqlite:
+                raise SettingsError("The database is not up to date; run `patchbay migrate` first.")
+            await migrations.upgrade(database.engine)
+        async with database.read() as session:
+            found = await workspaces.by_name(session, name)
+        if found is None:
+            async with database.write() as session:
+                found = await workspaces.create(session, name)
+            err.print(f"Made the workspace {name}.", markup=False)
+        return found
+    finally:
+        await database.close()
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _ready() -> tuple[Settings, Any]:
+    """Settings with their keys, and logs that know them."""
+    settings, made = keys.provide(Settings.load())
+    vault = Vault.parse(settings.secret_keys.get_secret_value() if settings.secret_keys else "")
+    logs.configure(settings.log_level, settings.log_format, fingerprint=lambda to: vault.fingerprint(to, "recipient"))
+    return settings, made
+
+
+def _run(job: Coroutine[Any, Any, Any]) -> Any:
+    return uvloop.run(job)
+
+
+if __name__ == "__main__":
+    main()

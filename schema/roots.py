@@ -1,0 +1,54 @@
+"""The three roots, and the schema they make."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+
+import schema.enums  # noqa: F401  # gives the rooms' enums their GraphQL names before a type uses them
+from resolvers import nodes as use_cases
+from schema.base import ERRORS, SCALARS, Node
+from schema.connector_changes import ConnectorMutations
+from schema.connectors import Channel, ConnectorQueries
+from schema.context import Info
+from schema.events import ChannelStatusChanged, DeliveryUpdated, EventQueries, Subscription
+from schema.message_changes import MessageMutations
+from schema.messages import MessageQueries
+from schema.viewer import ViewerQueries, WorkspaceMutations
+
+
+@strawberry.type(description="Everything that can be read.")
+class Query(ViewerQueries, ConnectorQueries, MessageQueries, EventQueries):
+    @strawberry.field(description="Anything with an id; null when the workspace has no such thing.")
+    async def node(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]) -> Node | None:
+        return await use_cases.get(info.context.call, id)  # type: ignore[return-value]
+
+    @strawberry.field(description="Several things by id, in the order asked for.")
+    async def nodes(
+        self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="Their ids, 100 at most.")]
+    ) -> list[Node | None]:
+        return await use_cases.get_all(info.context.call, ids)  # type: ignore[return-value]
+
+
+@strawberry.type(description="Everything that can be done.")
+class Mutation(ConnectorMutations, MessageMutations, WorkspaceMutations):
+    pass
+
+
+def build(is_sorted: bool = False) -> strawberry.Schema:
+    """The schema; sorted only to be printed, for sorting turns enums into plain strings. Types reached only through an
+    interface are named here."""
+    return strawberry.Schema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=[*ERRORS, ChannelStatusChanged, DeliveryUpdated, Channel],
+        config=StrawberryConfig(scalar_map=SCALARS, sort_schema=is_sorted),
+    )
+
+
+def sdl() -> str:
+    """The schema in GraphQL's own language, sorted, as `schema.graphql` holds it."""
+    return f"{build(is_sorted=True).as_str()}\n"

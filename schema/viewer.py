@@ -1,0 +1,86 @@
+"""Who is asking, and for which workspace."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+
+import strawberry
+
+from models import workspaces as rows
+from resolvers import viewer as viewers
+from resolvers import workspaces as use_cases
+from resolvers.viewer import CredentialKind
+from schema.base import THE_INPUT, Node, UserError, answering, no_errors
+from schema.context import Info
+
+
+@strawberry.type(description="Who the workspace belongs to.")
+class Organization:
+    id: strawberry.ID = strawberry.field(description="Opaque.")
+    name: str = strawberry.field(description="Its name.")
+
+
+@strawberry.type(description="Everything of a tenant lies in a workspace.")
+class Workspace(Node):
+    name: str = strawberry.field(description="Its name; unique.")
+    will_active: bool = strawberry.field(description="Its will is active: it must keep at least one connector.")
+    created_at: dt.datetime = strawberry.field(description="When it was made.")
+
+    @classmethod
+    def is_type_of(cls, value: object, _info: object) -> bool:
+        return isinstance(value, (cls, rows.Workspace))
+
+
+Row = strawberry.Parent[viewers.Viewer]
+
+
+@strawberry.type(description="The caller.")
+class Viewer:
+    subject: str = strawberry.field(description="Who the credential was made for.")
+    is_platform_admin: bool = strawberry.field(description="May act for the whole platform.")
+    credential: CredentialKind = strawberry.field(description="How they proved who they are.")
+    expires_at: dt.datetime | None = strawberry.field(description="When the credential ends.")
+
+    @strawberry.field(description="What they may do.")
+    def scopes(root: Row) -> list[str]:
+        return sorted(root.scopes)
+
+    @strawberry.field(description="The workspace they act in.")
+    async def workspace(root: Row, info: Info) -> Workspace:
+        return await use_cases.get(info.context.call)  # type: ignore[return-value]
+
+    @strawberry.field(description="The organization it belongs to.")
+    async def organization(root: Row, info: Info) -> Organization:
+        return await use_cases.organization(info.context.call)  # type: ignore[return-value]
+
+
+@strawberry.type
+class ViewerQueries:
+    @strawberry.field(description="Who is asking.")
+    def viewer(self, info: Info) -> Viewer | None:
+        return info.context.call.viewer  # type: ignore[return-value]
+
+
+@strawberry.input(description="A change of the viewer's workspace. What is left out stays.")
+class WorkspaceUpdateInput:
+    name: strawberry.Maybe[str] = strawberry.field(default=None, description="A new name.")
+    will_active: strawberry.Maybe[bool] = strawberry.field(default=None, description="With true, the last connector stays.")
+
+
+@strawberry.type(description="What came of `workspaceUpdate`.")
+class WorkspaceUpdatePayload:
+    workspace: Workspace | None = strawberry.field(default=None, description="The workspace as it is now.")
+    user_errors: list[UserError] = no_errors()
+
+
+@strawberry.type
+class WorkspaceMutations:
+    @strawberry.mutation(description="Change the workspace.")
+    @answering(lambda errors: WorkspaceUpdatePayload(user_errors=errors))
+    async def workspace_update(
+        self, info: Info, input: Annotated[WorkspaceUpdateInput, THE_INPUT]
+    ) -> WorkspaceUpdatePayload | None:
+        given = {"name": input.name, "will_active": input.will_active}
+        settings = {name: some.value for name, some in given.items() if some is not None}
+        return WorkspaceUpdatePayload(workspace=await use_cases.update(info.context.call, settings))  # type: ignore[arg-type]

@@ -1,0 +1,177 @@
+"""A whole gateway for a test: real database, real sockets, real tokens; and clients that speak to it."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvicorn
+import websockets
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway import keys
+from gateway.app import Application
+from gateway.auth import mint
+from gateway.routes import serve_paths
+from gateway.serve import Server, listen
+from gateway.settings import Settings
+from models import migrate, workspaces
+from models.database import Database
+from models.workspaces import Workspace
+
+Json = Any
+REQUIRED = os.environ.get("PATCHBAY_TEST_REQUIRE_SERVICES") == "1"
+
+
+class Gateway:
+    """A running process's application, with what a test needs of it."""
+
+    def __init__(self, application: Application, url: str, http: aiohttp.ClientSession, demo: Workspace) -> None:
+        self.application = application
+        self.url = url
+        self.http = http
+        self.demo = demo
+
+    def token(self, *scopes: str, workspace: Workspace | None = None, admin: bool = False, seconds: float = 3600) -> str:
+        """A token of the demo workspace, or of another one; every scope unless some are named."""
+        named = workspace or self.demo
+        lifetime = dt.timedelta(seconds=seconds)
+        return mint(self.application.settings, named.id, "tester", list(scopes) or ["*"], lifetime, admin=admin)
+
+    async def workspace(self, name: str) -> Workspace:
+        async with self.application.database.write() as session:
+            return await workspaces.create(session, name)
+
+    async def post(self, query: str, variables: Json = None, token: str | None = None) -> Json:
+        """The whole answer to one operation."""
+        headers = {"authorization": f"Bearer {token or self.token()}", "accept": "application/json"}
+        body = {"query": query, "variables": variables or {}}
+        async with self.http.post(f"{self.url}/graphql", json=body, headers=headers) as response:
+            return await response.json()
+
+    async def gql(self, query: str, token: str | None = None, **variables: Json) -> Json:
+        """The data of an operation that must succeed."""
+        answer = await self.post(query, variables, token)
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        async with self.application.database.read() as session:
+            yield session
+
+    @asynccontextmanager
+    async def socket(self, token: str | None = None) -> AsyncIterator[Socket]:
+        """A websocket that has been acknowledged."""
+        address = self.url.replace("http", "ws") + "/graphql"
+        subprotocol = websockets.Subprotocol("graphql-transport-ws")
+        async with websockets.connect(address, subprotocols=[subprotocol]) as connection:
+            payload = {"authorization": f"Bearer {token or self.token()}"}
+            await connection.send(json.dumps({"type": "connection_init", "payload": payload}))
+            assert json.loads(await connection.recv()) == {"type": "connection_ack"}
+            yield Socket(connection)
+
+
+class Socket:
+    """Subscriptions over one websocket, their frames kept apart."""
+
+    def __init__(self, connection: websockets.ClientConnection) -> None:
+        self.connection = connection
+        self._waiting: dict[str, asyncio.Queue[Json]] = {}
+        self._reader = asyncio.create_task(self._read())
+
+    async def subscribe(self, query: str, **variables: Json) -> Stream:
+        key = f"s{len(self._waiting)}"
+        self._waiting[key] = asyncio.Queue()
+        payload = {"query": query, "variables": variables}
+        await self.connection.send(json.dumps({"id": key, "type": "subscribe", "payload": payload}))
+        return Stream(self, key, self._waiting[key])
+
+    async def _read(self) -> None:
+        async for text in self.connection:
+            frame = json.loads(text)
+            if frame["type"] == "ping":
+                await self.connection.send('{"type":"pong"}')
+            elif "id" in frame:
+                self._waiting[frame["id"]].put_nowait(frame)
+
+
+class Stream:
+    """The frames of one subscription."""
+
+    def __init__(self, socket: Socket, key: str, frames: asyncio.Queue[Json]) -> None:
+        self._socket = socket
+        self._key = key
+        self._frames = frames
+
+    async def frame(self, seconds: float = 10) -> Json:
+        """The next frame, whatever it is."""
+        return await asyncio.wait_for(self._frames.get(), seconds)
+
+    async def next(self, seconds: float = 10) -> Json:
+        """The only root field of the next answer."""
+        frame = await self.frame(seconds)
+        assert frame["type"] == "next" and "errors" not in frame["payload"], frame
+        (value,) = frame["payload"]["data"].values()
+        return value
+
+    async def silent(self, seconds: float = 0.3) -> bool:
+        """Nothing came for this long."""
+        await asyncio.sleep(seconds)
+        return self._frames.empty()
+
+    async def complete(self) -> None:
+        await self._socket.connection.send(json.dumps({"id": self._key, "type": "complete"}))
+
+
+def settings_for(directory: Path, **changes: Any) -> Settings:
+    """Settings of a private installation, with its keys."""
+    given = {"data_dir": directory, "allow_private_addresses": True, "drain_seconds": 5, **changes}
+    settings, _ = keys.provide(Settings(**given))
+    return settings
+
+
+@asynccontextmanager
+async def running(settings: Settings, worker: bool = True) -> AsyncIterator[Gateway]:
+    """A gateway on a free port of loopback."""
+    database = Database(settings.database_url)
+    await migrate.upgrade(database.engine)
+    async with database.write() as session:
+        demo = await workspaces.first_or_create(session, "demo")
+    await database.close()
+    application = Application(settings)
+    listener = listen("127.0.0.1", 0)
+    config = uvicorn.Config(
+        serve_paths(application),
+        ws="websockets-sansio",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+    )
+    server = Server(config)
+    await application.start(worker)
+    serving = asyncio.create_task(server.serve([listener]))
+    async with aiohttp.ClientSession() as http:
+        try:
+            yield Gateway(application, f"http://127.0.0.1:{listener.getsockname()[1]}", http, demo)
+        finally:
+            await application.drain()
+            server.should_exit = True
+            await serving
+            await application.stop()
+
+
+async def eventually(probe: Callable[[], Awaitable[Any]], seconds: float = 10) -> Any:
+    """What `probe` answers once that is true; fails after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not (found := await probe()):
+            await asyncio.sleep(0.02)
+        return found
