@@ -102,7 +102,8 @@ async def rehome(session: AsyncSession, message: Message) -> Connector | None:
         values: dict[str, Any] = {"connector_id": chosen.id, "route": route.stored()}
         moved = await messages.move(session, message.workspace_id, message.id, WAITING, values)
         if moved is not None:
-            message_changed(session, moved, moved.status, TimelineSource.DISPATCHER, detail="Rerouted: the connector was deleted.")
+            detail = "Rerouted: the connector was deleted."
+            message_changed(session, moved, moved.status, TimelineSource.DISPATCHER, detail=detail)
         return chosen
     await queue.remove(session, message.workspace_id, [message.id])
     error = SendError(FailureKind.NO_ROUTE, "CONNECTOR_DELETED", "The connector was deleted and no other can take the message.")

@@ -70,7 +70,7 @@ class Worker:
                         await self._recover(None)
                         recovered = True
                     worked = await self._pass()
-                except SQLAlchemyError:
+                except Exception:
                     log.exception("dispatch_failed")
                     worked = False
                 if not worked:

@@ -208,7 +208,7 @@ async def _take(session: AsyncSession, lane_id: str, worker: str, room: int, unt
         .returning(Job.message_id, Job.workspace_id, Job.lane_id, Job.attempts, Job.tries, Job.fence)
         .execution_options(synchronize_session=False)
     )
-    claims = sorted((Claim(*row) for row in (await session.execute(taken)).tuples()), key=lambda claim: claim.message_id)
+    claims = sorted((Claim(*row) for row in await session.execute(taken)), key=lambda claim: claim.message_id)
     if claims:
         await session.execute(insert(Attempt), [_attempt(claim) for claim in claims])
     return claims
@@ -273,7 +273,7 @@ async def overdue(session: AsyncSession, limit: int = 500) -> list[tuple[str, st
         .returning(Job.workspace_id, Job.message_id)
         .execution_options(synchronize_session=False)
     )
-    return [(workspace_id, message_id) for workspace_id, message_id in (await session.execute(gone)).tuples()]
+    return [(workspace_id, message_id) for workspace_id, message_id in await session.execute(gone)]
 
 
 async def lost(session: AsyncSession, before: dt.datetime | None, worker: str, limit: int = 500) -> list[Claim]:
@@ -285,7 +285,7 @@ async def lost(session: AsyncSession, before: dt.datetime | None, worker: str, l
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return [Claim(*row) for row in (await session.execute(found)).tuples()]
+    return [Claim(*row) for row in await session.execute(found)]
 
 
 async def remove(session: AsyncSession, workspace_id: str, message_ids: Sequence[str]) -> list[str]:
@@ -305,14 +305,14 @@ async def stranded(session: AsyncSession, limit: int = 500) -> list[tuple[str, s
     """Jobs that wait for a connector that is gone: (workspace, message) of each."""
     waiting = select(Job.workspace_id, Job.message_id).join(Connector, Connector.id == Job.lane_id)
     found = waiting.where(Connector.deleted_at.is_not(None), Job.state != LEASED).limit(limit)
-    return [(workspace_id, message_id) for workspace_id, message_id in (await session.execute(found)).tuples()]
+    return [(workspace_id, message_id) for workspace_id, message_id in await session.execute(found)]
 
 
 async def depth(session: AsyncSession, workspace_id: str, lane_id: str) -> tuple[int, int]:
     """How many messages of a connector wait, and how many are in flight."""
     mine = (Job.workspace_id == workspace_id, Job.lane_id == lane_id)
     counted = select(Job.state == LEASED, func.count()).where(*mine).group_by(Job.state == LEASED)
-    found = {bool(leased): number for leased, number in (await session.execute(counted)).tuples()}
+    found = {bool(leased): number for leased, number in await session.execute(counted)}
     return found.get(False, 0), found.get(True, 0)
 
 

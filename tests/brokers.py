@@ -8,8 +8,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -82,22 +84,23 @@ def redis_server(folder: Path) -> Server:
     return Server([program, "--port", str(port), *plain], port)
 
 
-def postgres_server(folder: Path) -> Server:
-    """A new cluster that trusts the user `postgres`. PostgreSQL refuses to run as root, so root lends it to that user."""
+@contextmanager
+def postgres_server() -> Iterator[Server]:
+    """A new cluster that trusts the user `postgres`. PostgreSQL refuses to run as root, so root lends it to that user.
+
+    It has a folder of its own because pytest keeps every other user out of its temporary folders.
+    """
     programs = postgres_programs()
-    data = folder / "data"
-    data.mkdir()
-    become: list[str] = []
-    if os.geteuid() == 0:
-        become = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        shutil.chown(data, "postgres", "postgres")
-        for parent in (folder, *folder.parents[:3]):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync"]
-    subprocess.run([*become, *initdb], check=True, stdout=subprocess.DEVNULL)
-    port = free_port()
-    plain = ["-c", "fsync=off", "-c", "unix_socket_directories=", "-c", "listen_addresses=127.0.0.1"]
-    return Server([*become, str(programs / "postgres"), "-D", str(data), "-p", str(port), *plain], port, signal.SIGINT)
+    with tempfile.TemporaryDirectory(prefix="patchbay-postgres-") as folder:
+        become: list[str] = []
+        if os.geteuid() == 0:
+            become = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+            shutil.chown(folder, "postgres", "postgres")
+        initdb = [str(programs / "initdb"), "-D", folder, "-U", "postgres", "-A", "trust", "--no-sync"]
+        subprocess.run([*become, *initdb], check=True, stdout=subprocess.DEVNULL)
+        port = free_port()
+        plain = ["-c", "fsync=off", "-c", "unix_socket_directories=", "-c", "listen_addresses=127.0.0.1"]
+        yield Server([*become, str(programs / "postgres"), "-D", folder, "-p", str(port), *plain], port, signal.SIGINT)
 
 
 def postgres_programs() -> Path:

@@ -76,7 +76,12 @@ class Gateway:
             payload = {"authorization": f"Bearer {token or self.token()}"}
             await connection.send(json.dumps({"type": "connection_init", "payload": payload}))
             assert json.loads(await connection.recv()) == {"type": "connection_ack"}
-            yield Socket(connection)
+            socket = Socket(connection)
+            try:
+                yield socket
+            finally:
+                socket.reader.cancel()
+                await asyncio.gather(socket.reader, return_exceptions=True)
 
 
 class Socket:
@@ -85,7 +90,7 @@ class Socket:
     def __init__(self, connection: websockets.ClientConnection) -> None:
         self.connection = connection
         self._waiting: dict[str, asyncio.Queue[Json]] = {}
-        self._reader = asyncio.create_task(self._read())
+        self.reader = asyncio.create_task(self._read())
 
     async def subscribe(self, query: str, **variables: Json) -> Stream:
         key = f"s{len(self._waiting)}"
@@ -172,6 +177,8 @@ async def running(settings: Settings, worker: bool = True) -> AsyncIterator[Gate
 async def eventually(probe: Callable[[], Awaitable[Any]], seconds: float = 10) -> Any:
     """What `probe` answers once that is true; fails after `seconds`."""
     async with asyncio.timeout(seconds):
-        while not (found := await probe()):
+        found = await probe()
+        while not found:
             await asyncio.sleep(0.02)
+            found = await probe()
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from alembic import context
+
 from models.migrate import METADATA
 
 connection = context.config.attributes["connection"]

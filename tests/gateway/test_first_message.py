@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from tests.harness import Gateway, eventually
 
-CREATE = "mutation($input: ConnectorCreateInput!) { connectorCreate(input: $input) { connector { id isVerified status { channel { stage } } } userErrors { code } } }"
-SEND = "mutation($input: MessageSendInput!) { messageSend(input: $input) { message { id status } userErrors { code message field } } }"
+CREATE = """mutation($input: ConnectorCreateInput!) {
+  connectorCreate(input: $input) { connector { id isVerified status { channel { stage } } } userErrors { code } }
+}"""
+SEND = """mutation($input: MessageSendInput!) {
+  messageSend(input: $input) { message { id status } userErrors { code message field } }
+}"""
 WATCH = "subscription($ids: [ID!]) { deliveryUpdated(messageIds: $ids) { status previousStatus source message { id status } } }"
 
 

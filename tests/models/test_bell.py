@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -26,10 +26,10 @@ async def redis(tmp_path: Path) -> AsyncIterator[Server]:
 
 @pytest.fixture(params=["redis", "postgres"])
 async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Server, str]]:
-    server = redis_server(tmp_path) if request.param == "redis" else postgres_server(tmp_path)
-    await server.start()
-    yield server, url_of(server)
-    await server.stop()
+    with nullcontext(redis_server(tmp_path)) if request.param == "redis" else postgres_server() as server:
+        await server.start()
+        yield server, url_of(server)
+        await server.stop()
 
 
 def url_of(server: Server) -> str:
