@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -102,7 +102,7 @@ class Tails(Generic[R]):
         finally:
             self._leave(tail)
 
-    async def follow(self, workspace_id: str, after: int | None = None) -> AsyncIterator[R]:
+    async def follow(self, workspace_id: str, after: int | None = None) -> AsyncGenerator[R, None]:
         """`open` for a caller who needs only the rows."""
         async with self.open(workspace_id, after) as follower:
             async for row in follower:

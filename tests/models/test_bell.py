@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -184,7 +185,7 @@ async def test_survives_restarts_of_the_broker(broker: tuple[Server, str]) -> No
             await server.start()
             await until(all_healthy(bells))
             bells[0].ring(JOBS)
-            await until(lambda heard=heard: JOBS in heard)
+            await until(partial(heard.__contains__, JOBS))
 
 
 async def test_a_frozen_broker_delays_nobody(redis: Server) -> None:
