@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg  # type: ignore[import-untyped]
 import uvicorn
 import websockets
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import keys
@@ -28,6 +31,9 @@ from models.workspaces import Workspace
 
 Json = Any
 REQUIRED = os.environ.get("PATCHBAY_TEST_REQUIRE_SERVICES") == "1"
+POSTGRESQL = os.environ.get("PATCHBAY_TEST_POSTGRESQL", "")  # postgresql://user@host, to run on it instead of SQLite
+REDIS = os.environ.get("PATCHBAY_TEST_REDIS", "memory://")
+KEYS = {"secret_keys": "test:" + "A" * 43 + "=", "jwt_secret": "a secret of at least thirty-two bytes"}
 
 
 class Gateway:
@@ -138,20 +144,53 @@ class Stream:
 
 def settings_for(directory: Path, **changes: Any) -> Settings:
     """Settings of a private installation, with its keys."""
-    given = {"data_dir": directory, "allow_private_addresses": True, "drain_seconds": 5, **changes}
+    given: dict[str, Any] = {"data_dir": directory, "allow_private_addresses": True, "drain_seconds": 5, **changes}
+    if POSTGRESQL and "database_url" not in given:
+        name = f"patchbay_test_{hashlib.sha256(str(directory).encode()).hexdigest()[:16]}"
+        given |= {"database_url": f"{POSTGRESQL}/{name}", "bus_url": REDIS, **KEYS}
     settings, _ = keys.provide(Settings(**given))
     return settings
 
 
 @asynccontextmanager
-async def running(settings: Settings, worker: bool = True) -> AsyncIterator[Gateway]:
-    """A gateway on a free port of loopback."""
+async def database_of(settings: Settings) -> AsyncIterator[None]:
+    """The database of `settings`, migrated, for as long as a test runs."""
+    url = make_url(settings.database_url)
+    server = url.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
+    if url.get_backend_name() == "postgresql":
+        await _administer(server, f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)', f'CREATE DATABASE "{url.database}"')
     database = Database(settings.database_url)
     await migrate.upgrade(database.engine)
-    async with database.write() as session:
-        demo = await workspaces.first_or_create(session, "demo")
     await database.close()
+    try:
+        yield
+    finally:
+        if url.get_backend_name() == "postgresql":
+            await _administer(server, f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)')
+
+
+async def _administer(server: str, *statements: str) -> None:
+    connection = await asyncpg.connect(server)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def running(settings: Settings, worker: bool = True) -> AsyncIterator[Gateway]:
+    """A gateway on a free port of loopback, on a database of its own."""
+    async with database_of(settings), process(settings, worker) as started:
+        yield started
+
+
+@asynccontextmanager
+async def process(settings: Settings, worker: bool = True) -> AsyncIterator[Gateway]:
+    """One process of a gateway, on a database that is there."""
     application = Application(settings)
+    async with application.database.write() as session:
+        demo = await workspaces.first_or_create(session, "demo")
     listener = listen("127.0.0.1", 0)
     config = uvicorn.Config(
         serve_paths(application),

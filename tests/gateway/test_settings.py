@@ -42,6 +42,7 @@ def test_defaults() -> None:
         "host": "127.0.0.1",
         "port": 8000,
         "public_url": None,
+        "region": None,
         "data_dir": ROOT / "data",
         "database_url": f"sqlite+aiosqlite:///{ROOT}/data/patchbay.db",
         "bus_url": "memory://",
@@ -58,7 +59,6 @@ def test_defaults() -> None:
         "worker": True,
         "worker_concurrency": 100,
         "drain_seconds": 30,
-        "event_retention_days": 7,
         "log_level": "info",
         "log_format": "auto",
     }
