@@ -100,8 +100,7 @@ class Worker:
         async with self._database.read() as session:
             due, lanes = await queue.next_due(session), await queue.busy_lanes(session)
         if due is not None and due <= now():
-            async with self._database.write() as session:
-                await queue.promote(session)
+            await self._promote()
             return True
         started = False
         for lane_id in lanes:
@@ -112,6 +111,15 @@ class Worker:
                 self._start(work)
                 started = True
         return started
+
+    async def _promote(self) -> None:
+        """Jobs whose time has come: retries, and messages that were scheduled."""
+        queued, scheduled = {"status": MessageStatus.QUEUED}, [MessageStatus.SCHEDULED]
+        async with self._database.write() as session:
+            for workspace_id, message_id in await queue.promote(session):
+                moved = await messages.move(session, workspace_id, message_id, scheduled, queued)
+                if moved is not None:
+                    message_changed(session, moved, MessageStatus.SCHEDULED, TimelineSource.DISPATCHER)
 
     async def _chores(self) -> None:
         async with self._database.write() as session:

@@ -245,17 +245,17 @@ async def put_back(session: AsyncSession, claim: Claim, run_at: dt.datetime | No
     return done is not None
 
 
-async def promote(session: AsyncSession, limit: int = 500) -> int:
-    """Make scheduled jobs that are due ready; how many."""
+async def promote(session: AsyncSession, limit: int = 500) -> list[tuple[str, str]]:
+    """Make scheduled jobs that are due ready: (workspace, message) of each."""
     due = select(Job.message_id).where(_IS_SCHEDULED, Job.run_at <= now()).order_by(Job.run_at).limit(limit)
     ready = (
         update(Job)
         .where(Job.message_id.in_(due.with_for_update(skip_locked=True).scalar_subquery()), _IS_SCHEDULED)
         .values(state=READY, run_at=None)
-        .returning(Job.message_id)
+        .returning(Job.workspace_id, Job.message_id)
         .execution_options(synchronize_session=False)
     )
-    return len((await session.scalars(ready)).all())
+    return [(workspace_id, message_id) for workspace_id, message_id in await session.execute(ready)]
 
 
 async def next_due(session: AsyncSession) -> dt.datetime | None:
