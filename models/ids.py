@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import secrets
 import threading
 import time
@@ -21,6 +22,12 @@ def new_id(prefix: str) -> str:
     high = (stamp >> 12) << 16 | 0x7000 | (stamp & 0xFFF)
     low = 0x2 << 62 | secrets.randbits(62)
     return f"{prefix}_{high:016x}{low:016x}"
+
+
+def earliest(prefix: str, at: dt.datetime) -> str:
+    """Not above any id of this kind made at `at` or later, as long as the clock did not step back."""
+    stamp = max(0, int(at.timestamp() * 1000))
+    return f"{prefix}_{stamp << 16:016x}{0:016x}"
 
 
 def prefix_of(value: str) -> str:

@@ -38,6 +38,11 @@ def message_changed(
     _message_event(session, message, message.status.lower(), previous, source, detail, attempt, occurred_at)
 
 
+def message_noted(session: AsyncSession, message: Message, verb: str, detail: str) -> None:
+    """`email.updated`, `email.resent` or `email.redacted`: a client did something that leaves the status as it is."""
+    _message_event(session, message, verb, message.status, TimelineSource.API, detail, None, None)
+
+
 def receipt_ignored(session: AsyncSession, message: Message, reported: str, occurred_at: dt.datetime) -> None:
     """A late, repeated or reordered receipt: seen, written down, without effect."""
     detail = f"{reported} reported while {message.status}"
