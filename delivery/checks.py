@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import structlog
 
 from channels.base import Assertion, Check, CheckStatus
-from delivery.providers import Providers
+from delivery.providers import Providers, UnusableError
 from models import connectors
 from models.base import now
 from models.bell import Bell
@@ -45,6 +45,8 @@ async def _verify(providers: Providers, connector: Connector) -> Sequence[Check]
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
             return await providers.of(connector).verify(providers.wire(connector))
+    except UnusableError as error:
+        return [Check("checks", "Checks", (Assertion("configuration", CheckStatus.INVALID, str(error)),))]
     except TimeoutError:
         message = f"The provider did not answer within {LIMIT_SECONDS:.0f} s."
     except Exception:

@@ -8,15 +8,23 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
+from pydantic import ValidationError
 
 from channels import BY_REF
 from channels.base import Provider, Report
 from channels.egress import Egress
 from channels.wire import Wire, make_session
 from models.connectors import Connector
-from models.vault import Vault
+from models.vault import SecretError, Vault
 
 LIVE = 1_000
+
+
+class UnusableError(ValueError):
+    """A stored configuration that cannot be used any more: its template, its key or its rules have changed."""
+
+    def __init__(self) -> None:
+        super().__init__("The connector's configuration cannot be used any more; save it again.")
 
 
 class Providers:
@@ -43,12 +51,15 @@ class Providers:
             await self._http.close()
 
     def of(self, connector: Connector) -> Provider:
-        """The provider as this connector configures it."""
+        """The provider as this connector configures it. Raises UnusableError."""
         live = self._live.get(connector.id)
         if live is not None and live[0] == connector.config_revision:
             self._live.move_to_end(connector.id)
             return live[1]
-        provider = BY_REF[connector.template_ref].model_validate(opened(self._vault, connector))
+        try:
+            provider = BY_REF[connector.template_ref].model_validate(opened(self._vault, connector))
+        except (KeyError, SecretError, ValidationError):
+            raise UnusableError from None
         if live is not None:
             self._retire(live[1])
         self._live[connector.id] = (connector.config_revision, provider)

@@ -103,6 +103,22 @@ class Connector(Base):
     deleted_at: Mapped[dt.datetime | None]
 
 
+@dataclass(frozen=True, slots=True)
+class ChannelView:
+    """The medium a connector opened, at one moment."""
+
+    id: str
+    platform: str
+    identifier: str | None
+    status: ComponentStatus
+    stage: Stage
+
+    @classmethod
+    def of(cls, connector: Connector) -> ChannelView:
+        status, stage = ComponentStatus(connector.component_status), Stage(connector.stage)
+        return cls(connector.channel_id, connector.provider, connector.identifier, status, stage)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusView:
     """A connector's status at one moment; has the names a Connector has for it."""
@@ -188,6 +204,18 @@ async def count(session: AsyncSession, workspace_id: str, where: Filter) -> int:
 async def get(session: AsyncSession, workspace_id: str, connector_id: str) -> Connector | None:
     """A connector that is not deleted."""
     mine = (Connector.workspace_id == workspace_id, Connector.id == connector_id, Connector.deleted_at.is_(None))
+    return await session.scalar(select(Connector).where(*mine))
+
+
+async def lock(session: AsyncSession, workspace_id: str, connector_id: str) -> Connector | None:
+    """A connector that is not deleted, held against other writers until the transaction ends."""
+    mine = (Connector.workspace_id == workspace_id, Connector.id == connector_id, Connector.deleted_at.is_(None))
+    return await session.scalar(select(Connector).where(*mine).with_for_update())
+
+
+async def by_channel(session: AsyncSession, workspace_id: str, channel_id: str) -> Connector | None:
+    """The connector that opened a channel, unless both are gone."""
+    mine = (Connector.workspace_id == workspace_id, Connector.channel_id == channel_id, Connector.deleted_at.is_(None))
     return await session.scalar(select(Connector).where(*mine))
 
 
@@ -297,6 +325,7 @@ async def delete(session: AsyncSession, workspace_id: str, connector_id: str, ke
         "stage": Stage.DEPROVISIONED,
         "component_status": ComponentStatus.UNKNOWN,
         "idempotency_key": None,
+        "request_hash": None,
         "status_updated_at": now(),
     }
     removed = update(Connector).where(*mine).values(gone).returning(Connector).execution_options(populate_existing=True)

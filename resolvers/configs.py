@@ -7,6 +7,7 @@ taken too. A secret sent as "****" means the one that is stored.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,21 +17,22 @@ from pydantic.alias_generators import to_camel
 from channels import BY_KEY, BY_REF
 from channels.base import Provider
 from channels.exchange import MASK
-from delivery.providers import opened, sealing_context
+from channels.planned import PLANNED
+from delivery.providers import sealing_context
 from models.base import now
 from models.connectors import Connector
-from models.vault import Vault
+from models.vault import SecretError, Vault
 from resolvers.names import reserved
 from resolvers.problems import Problem, Problems, UserErrorCode
 
 LONGEST_VALUE = 10_000
-DEEPEST = 8
 MASKS = (MASK, f"{MASK}:{MASK}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigInput:
-    """What the client sent: typed under a provider's `key`, or free-form with a template; `has_` tells null from absent."""
+    """What the client sent: typed under a provider's `key`, or free-form with a template; `has_` tells null from absent.
+    `is_null` says that the typed one was sent as null."""
 
     key: str | None = None
     typed: Mapping[str, Any] | None = None
@@ -39,10 +41,11 @@ class ConfigInput:
     has_arguments: bool = False
     security_arguments: object = None
     has_security_arguments: bool = False
+    is_null: bool = False
 
     @property
     def given(self) -> bool:
-        return self.typed is not None or self.has_arguments or self.has_security_arguments
+        return self.typed is not None or self.has_arguments or self.has_security_arguments or self.is_null
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +68,22 @@ def provider_of(source: ConfigInput) -> type[Provider]:
         raise Problem(UserErrorCode.MISSING_CONNECTOR_CONFIG, "Give config, or templateRef with arguments.", path)
     provider = BY_REF.get(source.template_ref)
     if provider is None:
-        known = ", ".join(sorted(BY_REF))
-        raise _invalid(["input", "templateRef"], f"There is no such template; the templates are {known}.")
+        planned = next((template for template in PLANNED if template.ref == source.template_ref), None)
+        trouble = f"{planned.title} is not available yet" if planned else "There is no such template"
+        raise _invalid(["input", "templateRef"], f"{trouble}; the templates are {', '.join(sorted(BY_REF))}.")
     return provider
 
 
 def values_of(source: ConfigInput, provider: type[Provider]) -> Values:
-    """What was sent, by field name. Raises Problems for reserved keys, wrong shapes and unknown ones."""
+    """What was sent, by field name. Raises Problems for reserved keys, wrong shapes and fields given twice."""
     if source.typed is not None:
         if source.has_arguments or source.has_security_arguments:
             raise _invalid(["input", "config"], "Give config, or arguments and securityArguments; not both.")
         base = ["input", "config", provider.about.key]
         return Values(source.typed, {name: [*base, name] for name in source.typed}, base)
+    if not (source.has_arguments or source.has_security_arguments):
+        path = ["input", "arguments" if source.template_ref is not None else "config"]
+        raise Problem(UserErrorCode.MISSING_CONNECTOR_CONFIG, "Give config, or arguments.", path)
     by_name: dict[str, Any] = {}
     paths: dict[str, Sequence[str]] = {}
     problems: list[Problem] = []
@@ -89,6 +96,8 @@ def values_of(source: ConfigInput, provider: type[Provider]) -> Values:
             continue
         problems += reserved(sent, ["input", part])
         for path, name, value in _fields(sent, ["input", part], provider):
+            if name in by_name:
+                problems.append(_invalid(path, f"{name} is given twice."))
             by_name[name], paths[name] = value, path
     if problems:
         raise Problems(problems)
@@ -118,26 +127,36 @@ def build(provider: type[Provider], values: Values, stored: Mapping[str, Any] | 
                 merged[name] = stored[name]
             else:
                 problems.append(_invalid(values.paths[name], f'{name} has no stored value that "{MASK}" could stand for.'))
+        elif isinstance(value, str) and (trouble := _unstorable(value)):
+            problems.append(_invalid(values.paths.get(name, values.base), f"{name}: {trouble}"))
         elif value is not None:
             merged[name] = value
-    masked = {tuple(problem.field or ()) for problem in problems}
+    told = {tuple(problem.field or ()) for problem in problems}
     try:
         built = provider.model_validate(merged)
     except ValidationError as error:
-        problems += [p for p in _problems(error, values) if tuple(p.field or ()) not in masked]
+        problems += [p for p in _problems(error, values) if tuple(p.field or ()) not in told]
     if problems:
         raise Problems(problems)
     return built
 
 
 def _is_mask(provider: type[Provider], name: str, value: Any) -> bool:
-    return isinstance(value, str) and value in MASKS and name in secret_names(provider)
+    return isinstance(value, str) and value.strip() in MASKS and name in secret_names(provider)
+
+
+def _unstorable(text: str) -> str | None:
+    if len(text) > LONGEST_VALUE:
+        return f"must have at most {LONGEST_VALUE} characters"
+    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+        return "must not hold NUL or unpaired surrogates"
+    return None
 
 
 def _problems(error: ValidationError, values: Values) -> list[Problem]:
     found = []
     for item in error.errors(include_url=False, include_input=False, include_context=False):
-        name = to_camel(str(item["loc"][0])) if item["loc"] else None
+        name = _field_name(str(item["loc"][0]), values) if item["loc"] else None
         message = item["msg"].removeprefix("Value error, ")
         if name is None:
             found.append(Problem(UserErrorCode.INVALID_CONNECTOR_DATA, message, values.base))
@@ -145,6 +164,11 @@ def _problems(error: ValidationError, values: Values) -> list[Problem]:
             path = [*values.paths.get(name, [*values.base, name]), *(str(part) for part in item["loc"][1:])]
             found.append(Problem(UserErrorCode.VALIDATION_ERROR, f"{name}: {message}", path))
     return found
+
+
+def _field_name(location: str, values: Values) -> str:
+    """A known field goes by its camelCase name, an unknown one by the name it was sent under."""
+    return location if location in values.paths else to_camel(location)
 
 
 def _invalid(path: Sequence[str], message: str) -> Problem:
@@ -160,30 +184,40 @@ def _is_secret(annotation: Any) -> bool:
     return annotation is SecretStr or SecretStr in getattr(annotation, "__args__", ())
 
 
-def kept(provider: Provider, workspace_id: str, connector_id: str, vault: Vault) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is stored of a configuration: the open fields, and the secrets sealed to this connector."""
-    config: dict[str, Any] = {}
-    secrets: dict[str, Any] = {}
-    for name, value in provider.model_dump(mode="json", by_alias=True, exclude_none=True).items():
-        if name not in secret_names(type(provider)):
-            config[name] = value
-    for field in type(provider).model_fields:
-        value = getattr(provider, field)
-        if isinstance(value, SecretStr) and value.get_secret_value():
-            name, clear = to_camel(field), value.get_secret_value()
-            context = sealing_context(workspace_id, connector_id, name)
-            secrets[name] = {
-                "sealed": vault.seal(clear, *context),
-                "fingerprint": vault.fingerprint(clear, *context),
-                "has_colon": ":" in clear,
-                "updated_at": now().isoformat(),
-            }
+def kept(provider: Provider, vault: Vault, connector: Connector) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is stored of a configuration: the open fields, and the secrets sealed to this connector. A secret that has not
+    changed stays as it was sealed."""
+    secret = secret_names(type(provider))
+    dumped = provider.model_dump(mode="json", by_alias=True, exclude_none=True)
+    config = {name: value for name, value in dumped.items() if name not in secret}
+    known = stored_values(vault, connector)
+    clear = {to_camel(name): value.get_secret_value() for name, value in provider if isinstance(value, SecretStr)}
+    secrets = {
+        name: connector.secrets[name] if known.get(name) == value else _sealed(vault, connector, name, value)
+        for name, value in clear.items()
+        if value
+    }
     return config, secrets
 
 
+def _sealed(vault: Vault, connector: Connector, name: str, clear: str) -> dict[str, Any]:
+    context = sealing_context(connector.workspace_id, connector.id, name)
+    return {
+        "sealed": vault.seal(clear, *context),
+        "fingerprint": vault.fingerprint(clear, *context),
+        "has_colon": ":" in clear,
+        "updated_at": now().isoformat(),
+    }
+
+
 def stored_values(vault: Vault, connector: Connector) -> dict[str, Any]:
-    """A connector's configuration with its secrets in the clear, to merge a change into."""
-    return opened(vault, connector)
+    """A connector's configuration with its secrets in the clear, to merge a change into. A secret that does not open any
+    more is left out, so that it can be given anew."""
+    clear = {}
+    for name, secret in connector.secrets.items():
+        with suppress(SecretError):
+            clear[name] = vault.open(secret["sealed"], *sealing_context(connector.workspace_id, connector.id, name))
+    return {**connector.config, **clear}
 
 
 def redacted(connector: Connector) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -33,13 +34,14 @@ async def delete(call: Call, connector_id: str | None, name: str | None, channel
     async with call.write() as session:
         workspace = await workspaces.lock(session, call.workspace_id)
         connector = await _target(session, call, connector_id, name, channel_type)
-        await _check_references(session, call, connector)
+        path = ["input", "name" if connector_id is None else "id"]
+        await _check_references(session, call, connector, path)
         if dry_run:
-            return await _foresee(session, call, connector, bool(workspace and workspace.will_active))
+            return await _foresee(session, call, connector, bool(workspace and workspace.will_active), path)
         await _announce(session, connector)
         gone = await rows.delete(session, call.workspace_id, connector.id, bool(workspace and workspace.will_active))
         if gone is None:
-            raise _last()
+            raise _last(path)
         rerouted, failed = await _rehome(session, call, connector)
         channel_changed(session, gone, "deleted", Stage.DEPROVISIONING, "deleted")
         return Deleted(gone, rerouted, failed)
@@ -56,8 +58,9 @@ async def _target(
     session: AsyncSession, call: Call, connector_id: str | None, name: str | None, channel_type: str | None
 ) -> Connector:
     if connector_id is not None:
-        if name is not None:
-            raise Problem(UserErrorCode.VALIDATION_ERROR, "Give id or name, not both.", ["input", "name"])
+        for given, value in (("name", name), ("channel", channel_type)):
+            if value is not None:
+                raise Problem(UserErrorCode.VALIDATION_ERROR, f"Give id or {given}, not both.", ["input", given])
         return await connectors.found(session, call, connector_id)
     if name is None or not name.strip():
         raise Problem(UserErrorCode.MISSING_CONNECTOR_NAME, "Give the connector's id or name.", ["input", "name"])
@@ -67,22 +70,22 @@ async def _target(
     return named
 
 
-def _last() -> Problem:
+def _last(path: Sequence[str]) -> Problem:
     message = "This is the last connector, and the workspace's will is active: it must keep one."
-    return Problem(UserErrorCode.LAST_CONNECTOR_WHILE_WILL_ACTIVE, message, ["input", "id"])
+    return Problem(UserErrorCode.LAST_CONNECTOR_WHILE_WILL_ACTIVE, message, path)
 
 
-async def _check_references(session: AsyncSession, call: Call, connector: Connector) -> None:
+async def _check_references(session: AsyncSession, call: Call, connector: Connector, path: Sequence[str]) -> None:
     scheduled = await messages.unfinished_of(session, call.workspace_id, connector.id, [MessageStatus.SCHEDULED])
     pinned = [message.id for message in scheduled if message.is_pinned]
     if pinned:
         message = f"{len(pinned)} scheduled message(s) name this connector; cancel them first."
-        raise Problem(UserErrorCode.CONNECTOR_STILL_REFERENCED, message, ["input", "id"])
+        raise Problem(UserErrorCode.CONNECTOR_STILL_REFERENCED, message, path)
 
 
-async def _foresee(session: AsyncSession, call: Call, connector: Connector, keep_one: bool) -> Deleted:
+async def _foresee(session: AsyncSession, call: Call, connector: Connector, keep_one: bool, path: Sequence[str]) -> Deleted:
     if keep_one and await rows.count(session, call.workspace_id, Filter()) == 1:
-        raise _last()
+        raise _last(path)
     waiting = await messages.unfinished_of(session, call.workspace_id, connector.id, route.WAITING)
     candidates = await route.of_channel(session, call.workspace_id, connector.channel_type)
     others = any(

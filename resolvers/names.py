@@ -16,19 +16,25 @@ DEEPEST = 16
 def connector_name(given: str, path: Sequence[str] = ("input", "name")) -> str:
     """The name as it is stored: NFC, trimmed. Raises Problem when nothing is left, or when it is too long or reserved."""
     name = unicodedata.normalize("NFC", given).strip()
-    if not name:
+    if not _visible(name):
         raise Problem(UserErrorCode.MISSING_CONNECTOR_NAME, "A connector needs a name.", path)
     if is_reserved(name):
         raise Problem(UserErrorCode.RESERVED_CONNECTOR_NAME, "This name is reserved.", path)
     if len(name) > LONGEST:
         raise Problem(UserErrorCode.VALIDATION_ERROR, f"A name has at most {LONGEST} characters.", path)
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-        raise Problem(UserErrorCode.VALIDATION_ERROR, "A name must not hold control characters.", path)
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+        raise Problem(UserErrorCode.VALIDATION_ERROR, "A name must not hold control characters or line breaks.", path)
     return name
 
 
 def is_reserved(key: str) -> bool:
-    return unicodedata.normalize("NFKC", key).strip().casefold() in RESERVED
+    """In any case, width and disguise: full-width letters, blanks around it, invisible characters within."""
+    return _visible(unicodedata.normalize("NFKC", key)).casefold() in RESERVED
+
+
+def _visible(text: str) -> str:
+    """`text` without characters that take no space, and without blanks around it."""
+    return "".join(character for character in text if unicodedata.category(character) != "Cf").strip()
 
 
 def reserved(value: Any, path: Sequence[str], depth: int = 0) -> list[Problem]:

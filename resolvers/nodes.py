@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models import ids
+from models.connectors import ChannelView
 from resolvers import connectors, messages, workspaces
 from resolvers.call import Call
 from resolvers.problems import Problem, RequestErrorCode
@@ -17,6 +18,9 @@ async def get(call: Call, node_id: str) -> object | None:
     prefix = ids.prefix_of(node_id)
     if prefix == ids.CONNECTOR and call.viewer.has(connectors.READ):
         return await connectors.get(call, node_id)
+    if prefix == ids.CHANNEL and call.viewer.has(connectors.READ):
+        opened_by = await connectors.by_channel(call, node_id)
+        return ChannelView.of(opened_by) if opened_by else None
     if prefix == ids.MESSAGE and messages.readable_channels(call):
         return await messages.get(call, node_id)
     if prefix == ids.WORKSPACE and node_id == call.workspace_id:

@@ -6,7 +6,8 @@ code raised by a query or a subscription, becomes `errors[].extensions.code`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 
 
@@ -118,3 +119,14 @@ class Problems(Exception):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = list(problems)
+
+
+@contextmanager
+def collected(problems: list[Problem]) -> Iterator[None]:
+    """Add the problems a block raises to `problems` and go on behind it."""
+    try:
+        yield
+    except Problem as problem:
+        problems.append(problem)
+    except Problems as several:
+        problems += several.problems

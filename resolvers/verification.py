@@ -9,11 +9,12 @@ from typing import Any
 
 import structlog
 
-from channels.base import Accepted
+from channels.base import Accepted, Provider
 from channels.errors import SendError
 from channels.exchange import Stage as TestStage
 from delivery import checks
 from delivery.attempt import Outcome, hand_over
+from delivery.providers import UnusableError
 from models import connectors as rows
 from models import ids
 from models.base import now
@@ -54,7 +55,7 @@ async def test(call: Call, connector_id: str, destination: str) -> Trial:
     call.require(connectors.WRITE)
     async with call.read() as session:
         connector = await connectors.found(session, call, connector_id)
-    provider = call.means.providers.of(connector)
+    provider = usable(call, connector)
     try:
         to = provider.destination(destination)
     except ValueError as error:
@@ -63,6 +64,14 @@ async def test(call: Call, connector_id: str, destination: str) -> Trial:
     outcome = await hand_over(provider, call.means.providers.wire(connector), message)
     log.info("connector_tested", connector_id=connector.id, ok=isinstance(outcome.result, Accepted))
     return await _conclude(call, connector, outcome)
+
+
+def usable(call: Call, connector: Connector) -> Provider:
+    """The provider a connector configures. Raises INVALID_STATE when what is stored is of no use any more."""
+    try:
+        return call.means.providers.of(connector)
+    except UnusableError as error:
+        raise Problem(UserErrorCode.INVALID_STATE, str(error), ["input", "id"]) from None
 
 
 async def _conclude(call: Call, connector: Connector, outcome: Outcome) -> Trial:
@@ -93,7 +102,12 @@ def _working(at: dt.datetime) -> dict[str, Any]:
 
 
 def _broken(error: SendError) -> dict[str, Any]:
-    return {"is_verified": False, "component_status": ComponentStatus.ERROR, "status_error": error.message[:1000]}
+    return {
+        "is_verified": False,
+        "stage": Stage.INACTIVE,
+        "component_status": ComponentStatus.ERROR,
+        "status_error": error.message[:1000],
+    }
 
 
 def _problem(error: SendError, outcome: Outcome, took: int) -> Problem:

@@ -104,6 +104,7 @@ def config_input(config: Any, template_ref: str | None, arguments: Any, security
         has_arguments=_given(arguments),
         security_arguments=security_arguments if _given(security_arguments) else None,
         has_security_arguments=_given(security_arguments),
+        is_null=config is None,
     )
 
 

@@ -9,9 +9,10 @@ import strawberry
 from strawberry.scalars import JSON
 
 from channels.base import ChannelType
+from resolvers import connector_changes, deletion, verification
 from resolvers import connectors as use_cases
-from resolvers import deletion, verification
-from resolvers.connectors import Change, NewConnector, UpsertMode
+from resolvers.connector_changes import Change, UpsertMode
+from resolvers.connectors import NewConnector
 from schema.base import THE_INPUT, UserError, answering, no_errors, user_error
 from schema.configs import ConnectorConfigInput, config_input
 from schema.connectors import Connector
@@ -52,7 +53,7 @@ class ConnectorUpdateInput:
         default=None, description="A new rate; null is unlimited."
     )
     config: ConnectorConfigInput | None = strawberry.field(
-        default=None, description="Typed settings; optional ones left out stay, those with a default get it."
+        default=strawberry.UNSET, description="Typed settings; optional ones left out stay, those with a default get it."
     )
     arguments: JSON | None = strawberry.field(default=strawberry.UNSET, description="Single settings by name; null clears one.")
     security_arguments: JSON | None = strawberry.field(default=strawberry.UNSET, description="Single secret settings.")
@@ -88,6 +89,11 @@ class ConnectorDeleteInput:
     dry_run: bool | None = strawberry.field(default=False, description="Only tell what would happen.")
 
 
+async def _everything(root: strawberry.Parent[Any], info: Info) -> list[Connector] | None:
+    """Read when it is asked for, so that a mutation does not fail after it was done because its caller may not read."""
+    return None if root.user_errors else await use_cases.everything(info.context.call)  # type: ignore[return-value]
+
+
 @strawberry.type(description="What came of `connectorCreate`.")
 class ConnectorCreatePayload:
     connector: Connector | None = strawberry.field(default=None, description="The connector, still PROVISIONING.")
@@ -105,7 +111,10 @@ class ConnectorUpdatePayload:
 class ConnectorUpsertPayload:
     connector: Connector | None = strawberry.field(default=None, description="The connector as it is now.")
     created: bool = strawberry.field(default=False, description="It was made.")
-    connectors: list[Connector] | None = strawberry.field(default=None, description="All connectors of the workspace.")
+    connectors: list[Connector] | None = strawberry.field(
+        resolver=_everything,
+        description="All connectors of the workspace; needs `connectors:read`. Null when nothing was done.",
+    )
     user_errors: list[UserError] = no_errors()
 
 
@@ -140,7 +149,9 @@ class ConnectorDeletePayload:
     deleted_channel_id: strawberry.ID | None = strawberry.field(default=None, description="Its channel; null on a dry run.")
     rerouted_messages: int = strawberry.field(default=0, description="Waiting messages that go through another connector.")
     failed_messages: int = strawberry.field(default=0, description="Waiting messages that failed with it.")
-    connectors: list[Connector] | None = strawberry.field(default=None, description="The connectors that are left.")
+    connectors: list[Connector] | None = strawberry.field(
+        resolver=_everything, description="The connectors that are left; needs `connectors:read`. Null when nothing was done."
+    )
     user_errors: list[UserError] = no_errors()
 
 
@@ -195,7 +206,7 @@ class ConnectorMutations:
             settings=_settings(input),
             config=config_input(input.config, None, input.arguments, input.security_arguments),
         )
-        return ConnectorUpdatePayload(connector=await use_cases.update(info.context.call, change))  # type: ignore[arg-type]
+        return ConnectorUpdatePayload(connector=await connector_changes.update(info.context.call, change))  # type: ignore[arg-type]
 
     @strawberry.mutation(description="Plug in a connector, or change the one of this name.")
     @answering(lambda errors: ConnectorUpsertPayload(user_errors=errors))
@@ -206,9 +217,9 @@ class ConnectorMutations:
         config = config_input(input.config, input.template_ref, input.arguments, strawberry.UNSET)
         new = NewConnector(name=input.name, config=config, priority=input.priority or 0)
         channel = input.channel.value if input.channel else None
-        connector, created = await use_cases.upsert(call, new, channel, input.mode is UpsertMode.MERGE, input.priority)
-        everything = await use_cases.everything(call)
-        return ConnectorUpsertPayload(connector=connector, created=created, connectors=everything)  # type: ignore[arg-type]
+        mode = input.mode or UpsertMode.REPLACE
+        connector, created = await connector_changes.upsert(call, new, channel, mode, input.priority)
+        return ConnectorUpsertPayload(connector=connector, created=created)  # type: ignore[arg-type]
 
     @strawberry.mutation(description="Send a real test message and see every step of it.")
     @answering(lambda errors: ConnectorTestPayload(user_errors=errors))
@@ -235,5 +246,4 @@ class ConnectorMutations:
             deleted_channel_id=None if dry_run else strawberry.ID(gone.connector.channel_id),
             rerouted_messages=gone.rerouted,
             failed_messages=gone.failed,
-            connectors=await use_cases.everything(call),  # type: ignore[arg-type]
         )

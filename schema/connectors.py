@@ -10,7 +10,7 @@ from strawberry.scalars import JSON
 
 from channels.base import ChannelType, CheckStatus
 from models import connectors as rows
-from models.connectors import CircuitState, ComponentStatus, Stage, StatusView
+from models.connectors import ChannelView, CircuitState, ComponentStatus, Stage, StatusView
 from resolvers import connectors as use_cases
 from resolvers import status
 from resolvers.configs import redacted
@@ -96,6 +96,10 @@ class Channel(Node):
     status: ComponentStatus = strawberry.field(description="How it is.")
     stage: Stage = strawberry.field(description="Where it stands in its life.")
 
+    @classmethod
+    def is_type_of(cls, value: object, _info: object) -> bool:
+        return isinstance(value, (cls, ChannelView))
+
 
 @strawberry.type(description="How fast a connector may send.")
 class Throttle:
@@ -111,7 +115,7 @@ class ConfigField:
     is_secret: bool = strawberry.field(description="It is kept sealed.")
     is_set: bool = strawberry.field(description="It has a value.")
     fingerprint: str | None = strawberry.field(description="Eight digits that change when the secret does.")
-    updated_at: dt.datetime | None = strawberry.field(description="When it was last set.")
+    updated_at: dt.datetime | None = strawberry.field(description="When it was last set; open settings are set together.")
 
 
 @strawberry.type(description="A provider plugged into the workspace.")
@@ -154,7 +158,7 @@ class Connector(Node):
     @strawberry.field(description="Its configuration, field by field.")
     def config_fields(root: Row) -> list[ConfigField]:
         found = by_ref(root.template_ref)
-        return [_config_field(root, field.name, field.is_secret) for field in (found.fields() if found else [])]
+        return [_config_field(root, field.name, field.is_secret) for field in (found.settings() if found else [])]
 
     @strawberry.field(description="Is it ready to send?")
     def status(root: Row) -> ConnectorStatus:
@@ -162,13 +166,7 @@ class Connector(Node):
 
     @strawberry.field(description="The medium it opened.")
     def channel(root: Row) -> Channel | None:
-        return Channel(
-            id=strawberry.ID(root.channel_id),
-            platform=root.provider,
-            identifier=root.identifier,
-            status=ComponentStatus(root.component_status),
-            stage=Stage(root.stage),
-        )
+        return ChannelView.of(root)  # type: ignore[return-value]
 
     @strawberry.field(description="How fast it may send; null without a limit or a pause.")
     async def throttle(root: Row, info: Info) -> Throttle | None:

@@ -14,7 +14,8 @@ from delivery.route import RouteOutcome
 from models.connectors import CircuitState, ComponentStatus, Stage
 from models.messages import MessageStatus
 from models.timeline import TimelineSource
-from resolvers.connectors import ConnectorOrderField, UpsertMode
+from resolvers.connector_changes import UpsertMode
+from resolvers.connectors import ConnectorOrderField
 from resolvers.messages import MessageFlow, MessagePriority
 from resolvers.pages import OrderDirection
 from resolvers.problems import UserErrorCode

@@ -1,0 +1,179 @@
+"""Changing a connector that is there: by id, or by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from channels import BY_REF
+from channels.base import Provider
+from delivery import checks
+from models import connectors as rows
+from models import queue
+from models.base import now
+from models.connectors import Connector
+from models.timeline import channel_changed
+from resolvers import configs
+from resolvers.call import Call
+from resolvers.configs import ConfigInput
+from resolvers.connectors import WRITE, NewConnector, check_settings, create, invalid, missing, name_taken, named, provisioning
+from resolvers.names import connector_name
+from resolvers.problems import Problem, Problems, UserErrorCode, collected
+
+
+class UpsertMode(StrEnum):
+    REPLACE = "REPLACE"
+    MERGE = "MERGE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A partial update: `settings` holds what was given, by column. `keeps` says that configuration not sent stays."""
+
+    id: str
+    expected_revision: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    config: ConfigInput = field(default_factory=ConfigInput)
+    keeps: bool = True
+
+
+async def update(call: Call, change: Change, path: Sequence[str] = ("input", "id")) -> Connector:
+    """Absent is left alone, null clears. A changed configuration is checked anew; a rename or a new priority is not.
+
+    `path` names the argument that says which connector.
+    """
+    call.require(WRITE)
+    settings = dict(change.settings)
+    problems: list[Problem] = []
+    if "name" in settings:
+        with collected(problems):
+            settings["name"] = connector_name(settings["name"])
+    with collected(problems):
+        check_settings(settings)
+    try:
+        async with call.write() as session:
+            connector = await rows.lock(session, call.workspace_id, change.id)
+            if connector is None:
+                raise missing(path)
+            if change.expected_revision not in (None, connector.revision):
+                raise _conflict()
+            configured = _configured(call, connector, change, problems)
+            return await _write(session, call, connector, settings, configured)
+    except IntegrityError:
+        raise await _taken(call, change.id, settings) from None
+
+
+async def _taken(call: Call, connector_id: str, settings: Mapping[str, Any]) -> Problem:
+    """Who has the new name."""
+    async with call.read() as session:
+        connector = await rows.get(session, call.workspace_id, connector_id)
+        if connector is None or "name" not in settings:
+            return _conflict()
+        others = await rows.by_name(session, call.workspace_id, settings["name"], connector.channel_type)
+    return name_taken(others[0]) if others else _conflict()
+
+
+def _configured(call: Call, connector: Connector, change: Change, problems: list[Problem]) -> Provider | None:
+    """The changed configuration, if any was sent. Raises Problems with everything that is wrong with the change."""
+    built: list[Provider] = []
+    if change.config.given:
+        with collected(problems):
+            built.append(merge(call, connector, change.config, change.keeps))
+    if problems:
+        raise Problems(problems)
+    return built[0] if built else None
+
+
+def merge(call: Call, connector: Connector, source: ConfigInput, keeps: bool) -> Provider:
+    """The provider that `source` makes of a stored configuration; with `keeps`, fields not sent stay as they are."""
+    provider = BY_REF[connector.template_ref]
+    about = provider.about
+    if source.key not in (None, about.key) or source.template_ref not in (None, about.ref):
+        part = ["templateRef"] if source.key in (None, about.key) else ["config", str(source.key)]
+        message = f"This connector is a {about.ref}; its configuration goes under {about.key}."
+        raise Problem(UserErrorCode.INVALID_CONNECTOR_DATA, message, ["input", *part])
+    stored = configs.stored_values(call.means.vault, connector)
+    values = configs.values_of(source, provider)
+    by_name = {**(stored if keeps else {}), **values.by_name}
+    return configs.build(provider, configs.Values(by_name, values.paths, values.base), stored)
+
+
+async def _write(
+    session: AsyncSession, call: Call, connector: Connector, settings: dict[str, Any], configured: Provider | None
+) -> Connector:
+    previous = connector.stage
+    values = {name: value for name, value in settings.items() if name != "throttle_per_second"}
+    changes = _reconfigured(call, connector, configured) if configured is not None else {}
+    changed = await rows.change(session, call.workspace_id, connector.id, connector.revision, {**values, **changes})
+    if changed is None:
+        raise _conflict()
+    if "throttle_per_second" in settings:
+        await queue.throttle_lane(session, call.workspace_id, connector.id, settings["throttle_per_second"])
+    channel_changed(session, changed, "updated", previous, "configuration" if changes else "settings")
+    if changes:
+        call.means.bell.ring(checks.HINT)
+    return changed
+
+
+def _reconfigured(call: Call, connector: Connector, configured: Provider) -> dict[str, Any]:
+    """What a new configuration changes; empty when it is the one that is stored."""
+    config, secrets = configs.kept(configured, call.means.vault, connector)
+    if (config, secrets) == (connector.config, connector.secrets):
+        return {}
+    at = now()
+    return {
+        "config": config,
+        "secrets": secrets,
+        "config_revision": connector.config_revision + 1,
+        "config_updated_at": at,
+        "identifier": configured.identifier,
+        "is_verified": False,
+        "verified_at": None,
+        "status_updated_at": at,
+        **provisioning(at),
+    }
+
+
+def _conflict() -> Problem:
+    message = "The connector was changed meanwhile; read it again and repeat."
+    return Problem(UserErrorCode.REVISION_CONFLICT, message, ["input", "expectedRevision"])
+
+
+async def upsert(
+    call: Call, new: NewConnector, channel_type: str | None, mode: UpsertMode, priority: int | None
+) -> tuple[Connector, bool]:
+    """The connector of this name, and whether it was made. MERGE keeps configuration that is not sent, REPLACE drops it."""
+    call.require(WRITE)
+    connector_id = await _existing(call, new, channel_type)
+    if connector_id is None:
+        try:
+            return (await create(call, new))[0], True
+        except Problem as problem:
+            if problem.code is not UserErrorCode.CONNECTOR_ALREADY_EXISTS:
+                raise
+            connector_id = str(problem.extra["conflictingId"])  # made by another request between our look and our insert
+    config = new.config if new.config.given else ConfigInput(is_null=True)
+    settings = {} if priority is None else {"priority": priority}
+    change = Change(id=connector_id, settings=settings, config=config, keeps=mode is UpsertMode.MERGE)
+    return await update(call, change, ["input", "name"]), False
+
+
+async def _existing(call: Call, new: NewConnector, channel_type: str | None) -> str | None:
+    """The id of the connector an upsert means. None also when the name or the template is none: `create` then says so."""
+    source, wanted = new.config, channel_type
+    try:
+        name = connector_name(new.name)
+        if source.key is not None or source.template_ref is not None:
+            wanted = configs.provider_of(source).about.channel.value
+    except Problem:
+        return None
+    if channel_type not in (None, wanted):
+        raise invalid("channel", f"The configuration is of a {wanted} connector, not {channel_type}.")
+    async with call.read() as session:
+        existing = await named(session, call, name, wanted, ["input", "name"])
+    return existing.id if existing is not None else None
