@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.base import Report
-from channels.errors import FailureKind, SendError
+from delivery.verdict import failure_of
 from models import messages, receipts
 from models.base import now
 from models.connectors import Connector
@@ -28,14 +29,17 @@ async def take(database: Database, connector: Connector, report: Report) -> None
             await _apply(session, message, receipt)
 
 
-async def catch_up(session: AsyncSession, message: Message) -> None:
-    """Apply the receipts that overtook the answer to the send."""
-    if message.connector_id is None or message.external_id is None:
-        return
-    workspace_id = message.workspace_id
-    for receipt in await receipts.parked(session, workspace_id, message.connector_id, message.external_id):
-        await receipts.assign(session, workspace_id, receipt, message.id)
-        message = await _apply(session, message, receipt)
+async def catch_up(session: AsyncSession, sent: Sequence[tuple[str, str, str, str]]) -> None:
+    """Apply the receipts that overtook the answer to a send: (workspace, message, connector, provider's id) of each."""
+    by_name = {
+        (connector_id, external_id): (workspace_id, message_id) for workspace_id, message_id, connector_id, external_id in sent
+    }
+    for receipt in await receipts.parked(session, list(by_name)):
+        workspace_id, message_id = by_name[receipt.connector_id, receipt.external_id]
+        message = await messages.get(session, workspace_id, message_id)
+        if message is not None:
+            await receipts.assign(session, workspace_id, receipt, message_id)
+            await _apply(session, message, receipt)
 
 
 async def _apply(session: AsyncSession, message: Message, receipt: Receipt) -> Message:
@@ -77,15 +81,3 @@ def _receipt(connector: Connector, report: Report, message: Message | None) -> R
 
 def _at_most_now(at: dt.datetime) -> dt.datetime:
     return min(at, now())
-
-
-def failure_of(error: SendError) -> dict[str, Any]:
-    """A failure as it is stored with a message and an attempt."""
-    return {
-        "code": error.code,
-        "kind": error.kind.value,
-        "message": error.message,
-        "provider_code": error.provider_code,
-        "provider_message": error.provider_message,
-        "is_retryable": error.kind in (FailureKind.TRANSIENT, FailureKind.THROTTLED),
-    }

@@ -9,23 +9,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Waits `base` seconds doubled with every try up to `cap`, times a random 0.5 to 1.5; gives up after `tries` or `age`."""
+    """Waits `base` seconds doubled with every try up to `cap`, times a random 0.5 to 1.5; gives up after `tries` or `age`.
+    After `patience` tries at one connector the message goes to another that can take it."""
 
     base: float
     cap: float
     tries: int
     age: dt.timedelta
+    patience: int
 
     def wait(self, tries: int) -> float:
         """Seconds before the next try, when `tries` have been made."""
         return random.uniform(0.5, 1.5) * min(self.cap, self.base * 2.0 ** min(tries - 1, 30))
 
 
-OTP = Policy(base=0.5, cap=15, tries=12, age=dt.timedelta(minutes=10))
-STANDARD = Policy(base=2, cap=900, tries=12, age=dt.timedelta(hours=24))
+OTP = Policy(base=0.5, cap=15, tries=12, age=dt.timedelta(minutes=10), patience=2)
+STANDARD = Policy(base=2, cap=900, tries=12, age=dt.timedelta(hours=24), patience=3)
 POLICIES = {"OTP": OTP, "STANDARD": STANDARD}
 THROTTLED_WAIT = 1.0  # when the provider says 429 without Retry-After
 LONGEST_PAUSE = 3600.0
+BULK_RESTS_LONGER = 1.0  # times the pause, after it
 OTP_VALIDITY = dt.timedelta(minutes=5)
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.errors import FailureKind, SendError
-from delivery.receipts import failure_of
-from models import connectors, messages, queue
-from models.connectors import Connector
-from models.messages import Message, MessageStatus
-from models.timeline import TimelineSource, message_changed
-
-WAITING = (MessageStatus.SCHEDULED, MessageStatus.QUEUED)
+from channels.base import Outbound, TrafficType
+from channels.errors import SendError
+from delivery.providers import Providers
+from models import connectors, lanes
+from models.base import now
+from models.connectors import CircuitState, Connector
+from models.lanes import Lane
 
 
 class RouteOutcome(StrEnum):
@@ -36,12 +36,14 @@ class RouteOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One candidate, in the order they were looked at."""
+    """One candidate. `to` is the recipient in its provider's form; `refusal` why its provider would not take the message."""
 
     connector: Connector
     rank: int
     outcome: RouteOutcome
     reason: str
+    to: str | None = None
+    refusal: SendError | ValueError | None = None
 
     def stored(self) -> dict[str, Any]:
         return {
@@ -59,56 +61,98 @@ class Route:
     decisions: Sequence[Decision]
 
     @property
+    def choice(self) -> Decision | None:
+        return next((decision for decision in self.decisions if decision.outcome is RouteOutcome.CHOSEN), None)
+
+    @property
     def chosen(self) -> Connector | None:
-        return next((d.connector for d in self.decisions if d.outcome is RouteOutcome.CHOSEN), None)
+        return self.choice.connector if self.choice else None
 
     def stored(self) -> list[dict[str, Any]]:
         return [decision.stored() for decision in self.decisions]
 
 
-def pinned(connector: Connector) -> Route:
-    """The caller named the connector: it is taken as it is, unless it is switched off."""
-    if not connector.enabled:
-        return Route([Decision(connector, 0, RouteOutcome.DISABLED, "The connector is disabled.")])
-    return Route([Decision(connector, 0, RouteOutcome.CHOSEN, "Named by the caller.")])
+class Router:
+    """Chooses by priority; among equals that suit equally well, each in its turn."""
 
+    def __init__(self, providers: Providers) -> None:
+        self._providers = providers
+        self._turns: Counter[tuple[str, str]] = Counter()
 
-async def of_channel(session: AsyncSession, workspace_id: str, channel_type: str) -> Route:
-    """The first usable connector of a channel by priority, then age; those behind it are fallbacks."""
-    decisions: list[Decision] = []
-    taken = False
-    for rank, connector in enumerate(await connectors.all_of(session, workspace_id, channel_type)):
-        outcome, reason = _judge(connector, taken)
-        taken = taken or outcome is RouteOutcome.CHOSEN
-        decisions.append(Decision(connector, rank, outcome, reason))
-    return Route(decisions)
+    def named(self, connector: Connector, message: Outbound) -> Route:
+        """The caller named the connector: it is taken as it is, unless it is switched off or cannot carry the message."""
+        decision = self._judge(0, connector, message, frozenset())
+        if decision.outcome in (RouteOutcome.NOT_VERIFIED, RouteOutcome.CIRCUIT_OPEN):
+            decision = self._carries(0, connector, message)
+        if decision.outcome is RouteOutcome.FALLBACK:
+            decision = replace(decision, outcome=RouteOutcome.CHOSEN, reason="Named by the caller.")
+        return Route([decision])
 
+    async def of_channel(
+        self,
+        session: AsyncSession,
+        workspace_id: str,
+        channel_type: str,
+        message: Outbound,
+        tried: Collection[str] = frozenset(),
+    ) -> Route:
+        """The usable connector that comes first: priority, then fitness for one-time passwords, then its turn."""
+        candidates = await connectors.all_of(session, workspace_id, channel_type)
+        paused = await self._paused(session, workspace_id, candidates)
+        judged = [self._judge(rank, connector, message, tried) for rank, connector in enumerate(candidates)]
+        usable = [d for d in judged if d.outcome is RouteOutcome.FALLBACK and d.connector.id not in paused]
+        resting = [d for d in judged if d.outcome is RouteOutcome.FALLBACK and d.connector.id in paused]
+        chosen = self._next(workspace_id, channel_type, usable or resting, message.flow)
+        return Route([self._explained(decision, chosen, paused) for decision in judged])
 
-def _judge(connector: Connector, taken: bool) -> tuple[RouteOutcome, str]:
-    if not connector.enabled:
-        return RouteOutcome.DISABLED, "The connector is disabled."
-    if not connector.is_verified:
-        return RouteOutcome.NOT_VERIFIED, "The connector's last check or test did not succeed."
-    if taken:
-        return RouteOutcome.FALLBACK, f"Usable, with priority {connector.priority} behind the chosen one."
-    return RouteOutcome.CHOSEN, f"Verified and enabled, priority {connector.priority}."
+    async def _paused(self, session: AsyncSession, workspace_id: str, candidates: Sequence[Connector]) -> dict[str, Lane]:
+        at = now()
+        found = await lanes.by_ids(session, workspace_id, [connector.id for connector in candidates])
+        return {lane.id: lane for lane in found if lane.paused_until is not None and lane.paused_until > at}
 
+    def _next(self, workspace_id: str, channel_type: str, usable: Sequence[Decision], flow: str) -> Decision | None:
+        if not usable:
+            return None
+        ranks = [(decision.connector.priority, not self._suits(decision.connector, flow)) for decision in usable]
+        equals = [decision for decision, rank in zip(usable, ranks, strict=True) if rank == min(ranks)]
+        if len(equals) == 1:
+            return equals[0]
+        self._turns[workspace_id, channel_type] += 1
+        return equals[(self._turns[workspace_id, channel_type] - 1) % len(equals)]
 
-async def rehome(session: AsyncSession, message: Message) -> Connector | None:
-    """Give a waiting message whose connector is gone to another one, or fail it when there is none."""
-    route = await of_channel(session, message.workspace_id, message.channel_type)
-    chosen = None if message.is_pinned else route.chosen
-    if chosen is not None and await queue.move_lane(session, message.workspace_id, message.id, chosen.id):
-        values: dict[str, Any] = {"connector_id": chosen.id, "route": route.stored()}
-        moved = await messages.move(session, message.workspace_id, message.id, WAITING, values)
-        if moved is not None:
-            detail = "Rerouted: the connector was deleted."
-            message_changed(session, moved, moved.status, TimelineSource.DISPATCHER, detail=detail)
-        return chosen
-    await queue.remove(session, message.workspace_id, [message.id])
-    error = SendError(FailureKind.NO_ROUTE, "CONNECTOR_DELETED", "The connector was deleted and no other can take the message.")
-    final = {"status": MessageStatus.FAILED, "failure": failure_of(error)}
-    failed = await messages.move(session, message.workspace_id, message.id, WAITING, final)
-    if failed is not None:
-        message_changed(session, failed, message.status, TimelineSource.DISPATCHER, detail=error.message)
-    return None
+    def _suits(self, connector: Connector, flow: str) -> bool:
+        """A number registered for one-time passwords is preferred for them, and left alone otherwise."""
+        traffic = getattr(self._providers.of(connector), "traffic_type", None)
+        return traffic is None or (traffic is TrafficType.TWO_FACTOR) == (flow == "OTP")
+
+    def _explained(self, decision: Decision, chosen: Decision | None, paused: dict[str, Lane]) -> Decision:
+        if decision is chosen:
+            reason = f"Verified and enabled, priority {decision.connector.priority}."
+            return replace(decision, outcome=RouteOutcome.CHOSEN, reason=reason)
+        lane = paused.get(decision.connector.id)
+        if decision.outcome is RouteOutcome.FALLBACK and lane is not None:
+            reason = f"Its provider asked for a pause until {lane.paused_until:%H:%M:%S} UTC."
+            return replace(decision, outcome=RouteOutcome.THROTTLED, reason=reason)
+        return decision
+
+    def _judge(self, rank: int, connector: Connector, message: Outbound, tried: Collection[str]) -> Decision:
+        if not connector.enabled:
+            return Decision(connector, rank, RouteOutcome.DISABLED, "The connector is disabled.")
+        if not connector.is_verified:
+            return Decision(connector, rank, RouteOutcome.NOT_VERIFIED, "Its last check or test did not succeed.")
+        if connector.circuit == CircuitState.OPEN:
+            return Decision(connector, rank, RouteOutcome.CIRCUIT_OPEN, "It failed too often of late.")
+        if connector.id in tried:
+            return Decision(connector, rank, RouteOutcome.ALREADY_TRIED, "It was tried for this message before.")
+        return self._carries(rank, connector, message)
+
+    def _carries(self, rank: int, connector: Connector, message: Outbound) -> Decision:
+        """FALLBACK when the provider would take the message as it is."""
+        try:
+            provider = self._providers.of(connector)
+            to = provider.destination(message.to)
+            provider.check(replace(message, to=to))
+        except (ValueError, SendError) as refusal:
+            return Decision(connector, rank, RouteOutcome.UNSUPPORTED_CONTENT, str(refusal), refusal=refusal)
+        reason = f"Usable, with priority {connector.priority} behind the chosen one."
+        return Decision(connector, rank, RouteOutcome.FALLBACK, reason, to=to)

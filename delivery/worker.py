@@ -1,7 +1,7 @@
 """The worker: claims jobs, runs their attempts side by side, and writes the outcomes down.
 
-A claim commits the attempt before the provider is called. What was claimed and never finished, because a process died, becomes
-UNKNOWN; it is not sent again.
+A claim commits the attempt before the provider is called. What was claimed and never finished, because a process died,
+becomes UNKNOWN; it is not sent again. A slot is taken from the claim until the outcome is stored.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import datetime as dt
 import secrets
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import structlog
@@ -19,78 +20,104 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange
-from delivery import attempt, route
-from delivery.attempt import Outcome
+from delivery import circuit, fallback
+from delivery.attempt import hand_over
+from delivery.circuit import Circuits
+from delivery.outbound import outbound
 from delivery.providers import Providers
+from delivery.route import Router
+from delivery.settle import settle
+from delivery.verdict import EXPIRED, Finished, Outcome
 from models import connectors, messages, queue
 from models.base import now
-from models.bell import Bell
-from models.connectors import Connector
+from models.bell import JOBS, Bell
+from models.connectors import CircuitState, Connector
 from models.database import Database
 from models.messages import Message, MessageStatus
-from models.queue import Claim
+from models.queue import BusyLane, Claim
 from models.timeline import TimelineSource, message_changed
 
-HINT = "jobs"
+HINT = JOBS
 POLL_SECONDS = 0.25
 LEASE = dt.timedelta(seconds=90)
-PER_LANE = 50
+LATEST_START = LEASE.total_seconds() * 0.6
+PER_LANE = 100
+BATCH = 256
 RETRY_STORE_SECONDS = 0.3
 CHORES_SECONDS = 1.0
 
 log = structlog.get_logger()
 
-Work = tuple[Claim, Message, Connector]
-
 
 class Worker:
     """One dispatcher. `alone` says that no other process can hold a live lease on this database, so all old ones are dead."""
 
-    def __init__(self, database: Database, providers: Providers, bell: Bell, concurrency: int, alone: bool) -> None:
+    def __init__(
+        self, database: Database, providers: Providers, router: Router, bell: Bell, concurrency: int, alone: bool
+    ) -> None:
         self._database = database
         self._providers = providers
+        self._router = router
         self._bell = bell
         self._concurrency = concurrency
         self._alone = alone
         self._name = secrets.token_hex(8)
+        self._circuits = Circuits()
         self._wake = asyncio.Event()
-        self._running: set[asyncio.Task[None]] = set()
+        self._in_flight: dict[str, asyncio.Task[None]] = {}
+        self._finished: list[Finished] = []
+        self._some_finished = asyncio.Event()
         self._stopping = False
         self._chores_at = 0.0
+        self._passes = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Messages claimed whose outcome is not stored yet."""
+        return len(self._in_flight)
 
     async def run(self) -> None:
-        """Until `stop`, or until cancelled. A database that is away is waited for."""
+        """Until cancelled, which `stop` should precede. A database that is away is waited for."""
         unlisten = self._bell.listen(lambda hint: self._wake.set() if hint == HINT else None)
+        writer = asyncio.create_task(self._write_down())
         recovered = not self._alone
         try:
-            while not self._stopping:
+            while True:
                 self._wake.clear()
+                worked = False
                 try:
                     if not recovered:
                         await self._recover(None)
                         recovered = True
-                    worked = await self._pass()
+                    worked = not self._stopping and await self._pass()
                 except Exception:
                     log.exception("dispatch_failed")
-                    worked = False
                 if not worked:
                     await self._rest()
         finally:
             unlisten()
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
 
     async def stop(self, drain_seconds: float) -> None:
-        """Claim no more, wait for what is in flight, and leave the rest to the next start."""
+        """Claim no more and wait for what is in flight. What has not left by then goes back to the queue."""
         self._stopping = True
-        self._wake.set()
-        if self._running:
-            await asyncio.wait(self._running, timeout=drain_seconds)
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        if not await self._idle(drain_seconds):
+            for task in self._in_flight.values():
+                task.cancel()
+            await self._idle(drain_seconds + 1)
+
+    async def _idle(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._in_flight:
+                    await self._rest()
+        return not self._in_flight
 
     async def _rest(self) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+        self._wake.clear()
 
     async def _pass(self) -> bool:
         """One look at the queue; whether anything was started."""
@@ -102,15 +129,109 @@ class Worker:
         if due is not None and due <= now():
             await self._promote()
             return True
+        return bool(lanes) and self._concurrency > self.in_flight and await self._claim(lanes)
+
+    async def _claim(self, lanes: Sequence[BusyLane]) -> bool:
+        self._passes += 1
         started = False
-        for lane_id in lanes:
-            room = min(PER_LANE, self._concurrency - len(self._running))
-            if room <= 0 or self._stopping:
-                break
-            for work in await self._claim(lane_id, room):
-                self._start(work)
-                started = True
+        async with self._database.write() as session:
+            begun = []
+            for lane, common, urgent in self._shares(lanes):
+                claims = await queue.claim(session, lane.id, self._name, common, urgent, LEASE)
+                begun += await self._begin(session, lane, claims)
+        for claim, message, connector in begun:
+            self._start(claim, message, connector)
+            started = True
         return started
+
+    def _shares(self, lanes: Sequence[BusyLane]) -> list[tuple[BusyLane, int, int]]:
+        """How much of each lane to take: in all, and of urgent messages. Workspaces share alike, then their lanes; a fifth
+        of the slots is for urgent messages alone; now and then the least urgent lane is first, so that none starves."""
+        ordered = list(reversed(lanes)) if self._passes % 8 == 0 else list(lanes)
+        of_workspace = Counter(lane.workspace_id for lane in lanes)
+        free = self._concurrency - self.in_flight
+        common_free = max(0, self._concurrency * 4 // 5 - self.in_flight)
+        shares = []
+        for lane in ordered:
+            fair = max(1, 4 * free // (len(of_workspace) * of_workspace[lane.workspace_id]))
+            urgent = min(free, fair, PER_LANE) if lane.top == queue.OTP else 0
+            common = min(common_free, fair, PER_LANE)
+            free -= max(urgent, common)
+            common_free -= common
+            if urgent or common:
+                shares.append((lane, common, urgent))
+        return shares
+
+    async def _begin(
+        self, session: AsyncSession, lane: BusyLane, claims: Sequence[Claim]
+    ) -> list[tuple[Claim, Message, Connector]]:
+        """The messages of claimed jobs, moved to PROCESSING. One that is not waiting any more loses its job."""
+        if not claims:
+            return []
+        connector = await connectors.get(session, lane.workspace_id, lane.id)
+        found = {m.id: m for m in await messages.begin(session, [claim.message_id for claim in claims], lane.id)}
+        idle = [claim.message_id for claim in claims if claim.message_id not in found]
+        if idle or connector is None:
+            await queue.finish(session, idle)
+            await messages.write_attempts(session, [_skipped(claim) for claim in claims if claim.message_id in idle])
+        if connector is None:
+            raise LookupError(f"lane {lane.id} has no connector")
+        if connector.circuit == CircuitState.OPEN:
+            await circuit.change(session, connector, CircuitState.HALF_OPEN)
+        kept = [claim for claim in claims if claim.message_id in found]
+        for claim in kept:
+            source = TimelineSource.DISPATCHER
+            message_changed(session, found[claim.message_id], MessageStatus.QUEUED, source, attempt=claim.attempt)
+        return [(claim, found[claim.message_id], connector) for claim in kept]
+
+    def _start(self, claim: Claim, message: Message, connector: Connector) -> None:
+        attempt = self._attempt(claim, message, connector, time.monotonic())
+        self._in_flight[claim.message_id] = asyncio.create_task(attempt)
+
+    async def _attempt(self, claim: Claim, message: Message, connector: Connector, claimed_at: float) -> None:
+        try:
+            outcome = await self._outcome(claim, message, connector, claimed_at)
+        except asyncio.CancelledError:
+            outcome = _not_sent("WORKER_STOPPED", "The process stopped before the message had left.")
+        self._log(claim, outcome)
+        self._finished.append(Finished(claim, message, connector, outcome))
+        self._some_finished.set()
+
+    async def _outcome(self, claim: Claim, message: Message, connector: Connector, claimed_at: float) -> Outcome:
+        if message.expires_at is not None and message.expires_at <= now():
+            return Outcome(EXPIRED, Exchange())
+        if time.monotonic() - claimed_at > LATEST_START:
+            return _not_sent("WORKER_DELAYED", "The process was held up and its lease may have ended.")
+        try:
+            provider, wire = self._providers.of(connector), self._providers.wire(connector)
+        except ValueError as error:
+            log.error("connector_unusable", connector_id=connector.id, reason=type(error).__name__)
+            text = "The connector's configuration cannot be used any more; save it again."
+            return Outcome(SendError(FailureKind.CONFIGURATION, "CONNECTOR_UNUSABLE", text), Exchange())
+        return await hand_over(provider, wire, outbound(message, claim.attempt))
+
+    async def _write_down(self) -> None:
+        """Store outcomes as they come, as many in one transaction as came while the last one was written."""
+        while True:
+            await self._some_finished.wait()
+            self._some_finished.clear()
+            while self._finished:
+                batch, self._finished = self._finished[:BATCH], self._finished[BATCH:]
+                await self._store(batch)
+                for item in batch:
+                    self._in_flight.pop(item.claim.message_id, None)
+                self._wake.set()
+
+    async def _store(self, batch: Sequence[Finished]) -> None:
+        """Keep trying: what a provider answered must not be lost because the database is busy, full or away."""
+        while True:
+            try:
+                async with self._database.write() as session:
+                    await settle(session, self._router, self._circuits, batch)
+                return
+            except SQLAlchemyError:
+                log.exception("outcomes_not_stored", messages=len(batch))
+                await asyncio.sleep(RETRY_STORE_SECONDS)
 
     async def _promote(self) -> None:
         """Jobs whose time has come: retries, and messages that were scheduled."""
@@ -123,74 +244,24 @@ class Worker:
 
     async def _chores(self) -> None:
         async with self._database.write() as session:
-            for workspace_id, message_id in await queue.overdue(session):
-                message = await messages.get(session, workspace_id, message_id)
-                if message is not None:
-                    await attempt.expire(session, message)
-            for workspace_id, message_id in await queue.stranded(session):
-                message = await messages.get(session, workspace_id, message_id)
-                if message is not None:
-                    await route.rehome(session, message)
+            await fallback.expire(session)
+            await fallback.without_receipt(session, self._router)
+        async with self._database.read() as session:
+            waiting = await queue.waiting_lanes(session)
+        for workspace_id, connector_id in waiting:
+            async with self._database.write() as session:
+                await fallback.evacuate(session, self._router, workspace_id, connector_id)
         if not self._alone:
             await self._recover(now())
 
     async def _recover(self, before: dt.datetime | None) -> None:
         """Attempts whose worker is gone: nobody knows what became of them."""
         async with self._database.write() as session:
-            for claim in await queue.lost(session, before, self._name):
-                await attempt.give_up(session, claim)
-
-    async def _claim(self, lane_id: str, room: int) -> Sequence[Work]:
-        async with self._database.write() as session:
-            claims = await queue.claim(session, lane_id, self._name, room, LEASE)
-            begun = [await self._begin(session, claim) for claim in claims]
-        return [work for work in begun if work is not None]
-
-    async def _begin(self, session: AsyncSession, claim: Claim) -> Work | None:
-        workspace_id = claim.workspace_id
-        values = {"status": MessageStatus.PROCESSING, "connector_id": claim.connector_id}
-        message = await messages.move(session, workspace_id, claim.message_id, [MessageStatus.QUEUED], values)
-        connector = await connectors.get(session, workspace_id, claim.connector_id)
-        if message is None or connector is None:
-            log.error("job_without_message", message_id=claim.message_id, connector_id=claim.connector_id)
-            await queue.finish(session, claim)
-            return None
-        message_changed(session, message, MessageStatus.QUEUED, TimelineSource.DISPATCHER, attempt=claim.attempt)
-        return claim, message, connector
-
-    def _start(self, work: Work) -> None:
-        task = asyncio.create_task(self._attempt(*work))
-        self._running.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._wake.set()
-
-    async def _attempt(self, claim: Claim, message: Message, connector: Connector) -> None:
-        outbound = attempt.outbound(message, claim.attempt)
-        try:
-            provider, wire = self._providers.of(connector), self._providers.wire(connector)
-        except ValueError as error:
-            log.error("connector_unusable", connector_id=connector.id, reason=type(error).__name__)
-            text = "The connector's configuration cannot be used any more; save it again."
-            refusal = SendError(FailureKind.CONFIGURATION, "CONNECTOR_UNUSABLE", text)
-            outcome = Outcome(refusal, Exchange(), 0.0)
-        else:
-            outcome = await attempt.hand_over(provider, wire, outbound)
-        self._log(claim, outcome)
-        await self._store(claim, message, connector, outcome)
-
-    async def _store(self, claim: Claim, message: Message, connector: Connector, outcome: Outcome) -> None:
-        """Keep trying: what the provider answered must not be lost because the database is busy, full or away."""
-        while True:
-            try:
-                async with self._database.write() as session:
-                    await attempt.settle(session, claim, message, connector, outcome)
-                return
-            except SQLAlchemyError:
-                log.exception("outcome_not_stored", message_id=claim.message_id, attempt=claim.attempt)
-                await asyncio.sleep(RETRY_STORE_SECONDS)
+            lost = await queue.lost(session, before, self._name)
+            finished = [item for claim in lost if (item := await _lost(session, claim)) is not None]
+            if finished:
+                log.warning("attempts_lost", messages=len(finished))
+                await settle(session, self._router, self._circuits, finished)
 
     def _log(self, claim: Claim, outcome: Outcome) -> None:
         result = outcome.result
@@ -205,3 +276,20 @@ class Worker:
             duration_ms=outcome.duration_ms,
             **failure,
         )
+
+
+def _not_sent(code: str, text: str) -> Outcome:
+    return Outcome(SendError(FailureKind.TRANSIENT, code, text), Exchange())
+
+
+def _skipped(claim: Claim) -> dict[str, object]:
+    return {"message_id": claim.message_id, "number": claim.attempt, "finished_at": now(), "outcome": "SKIPPED"}
+
+
+async def _lost(session: AsyncSession, claim: Claim) -> Finished | None:
+    message = await messages.get(session, claim.workspace_id, claim.message_id)
+    found = await connectors.by_ids(session, claim.workspace_id, [claim.connector_id])
+    if message is None or not found:
+        return None
+    text = "The process that was sending this stopped; the provider may or may not have the message."
+    return Finished(claim, message, found[0], Outcome(SendError(FailureKind.UNKNOWN_OUTCOME, "WORKER_LOST", text), Exchange()))

@@ -15,6 +15,7 @@ from channels.egress import Egress
 from delivery import receipts
 from delivery.checks import Checker
 from delivery.providers import Providers
+from delivery.route import Router
 from delivery.worker import Worker
 from gateway.auth import Authenticator
 from gateway.connection import Patience
@@ -61,8 +62,11 @@ class Application:
         self.bell = Bell(settings.bus_url)
         self.database = Database(settings.database_url, self._ring)
         self.providers = Providers(vault, Egress(settings.allow_private_addresses), self._report)
+        self.router = Router(self.providers)
         self.tails: Tails[Event] = Tails(self._events_after, self._events_head, self._events_oldest, self.bell)
-        self.means = Means(self.database, vault, self.providers, self.bell, self.tails, Cursors(vault), settings.region)
+        self.means = Means(
+            self.database, vault, self.providers, self.router, self.bell, self.tails, Cursors(vault), settings.region
+        )
         self.authenticator = Authenticator(settings, self._workspace)
         self.engine = Engine(schema := build(), Documents(schema._schema))
         authenticate = self.authenticator.authenticate
@@ -91,7 +95,8 @@ class Application:
         await self.providers.start()
         if worker:
             alone = self.database.is_sqlite
-            self.worker = Worker(self.database, self.providers, self.bell, self.settings.worker_concurrency, alone)
+            slots = self.settings.worker_concurrency
+            self.worker = Worker(self.database, self.providers, self.router, self.bell, slots, alone)
             checker = Checker(self.database, self.providers, self.bell)
             self._tasks = [asyncio.create_task(self.worker.run()), asyncio.create_task(checker.run())]
 

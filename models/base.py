@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import JSON, DateTime, Dialect, MetaData
+from sqlalchemy import JSON, DateTime, Dialect, MetaData, Table
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
@@ -49,3 +49,8 @@ class Base(DeclarativeBase):
 def now() -> dt.datetime:
     """The present, in UTC."""
     return dt.datetime.now(dt.UTC)
+
+
+def table_of(mapped: type[Base]) -> Table:
+    """The table behind a mapped class, for statements that run once for many rows."""
+    return cast(Table, mapped.__table__)

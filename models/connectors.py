@@ -291,6 +291,13 @@ async def set_status(
     return await session.scalar(changed)
 
 
+async def set_circuit(session: AsyncSession, workspace_id: str, connector_id: str, state: str) -> Connector | None:
+    """None when the circuit was in this state already."""
+    mine = (Connector.workspace_id == workspace_id, Connector.id == connector_id, Connector.circuit != state)
+    changed = update(Connector).where(*mine, Connector.deleted_at.is_(None)).values(circuit=state, status_updated_at=now())
+    return await session.scalar(changed.returning(Connector).execution_options(populate_existing=True))
+
+
 async def check_due(session: AsyncSession, before: dt.datetime, limit: int) -> Sequence[Connector]:
     """Connectors of all workspaces whose checks are to be run."""
     found = (

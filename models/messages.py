@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, and_, bindparam, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, JsonList, JsonObject, now
+from models.base import Base, JsonList, JsonObject, now, table_of
 from models.paging import Window, contains
 
 
@@ -58,6 +58,12 @@ class Message(Base):
         Index("ix_message_reference", "workspace_id", "client_reference"),
         Index("ix_message_external", "connector_id", "external_id"),
         Index("ix_message_batch", "workspace_id", "batch_id", "id"),
+        Index(
+            "ix_message_fallback",
+            "fallback_at",
+            sqlite_where=text("fallback_at IS NOT NULL"),
+            postgresql_where=text("fallback_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -80,6 +86,8 @@ class Message(Base):
     batch_id: Mapped[str | None] = mapped_column(String(40))
     connector_id: Mapped[str | None] = mapped_column(ForeignKey("connector.id"))
     is_pinned: Mapped[bool]
+    fallbacks: Mapped[JsonList]
+    fallback_at: Mapped[dt.datetime | None]
     route: Mapped[JsonList]
     encoding: Mapped[str | None] = mapped_column(String(10))
     segments: Mapped[int | None]
@@ -98,7 +106,10 @@ class Attempt(Base):
     """One hand-over to a provider, stored before the provider is called. `outcome` is empty while nobody knows."""
 
     __tablename__ = "attempt"
-    __table_args__ = (Index("ix_attempt_workspace", "workspace_id", "message_id"),)
+    __table_args__ = (
+        Index("ix_attempt_workspace", "workspace_id", "message_id"),
+        Index("ix_attempt_external", "connector_id", "external_id"),
+    )
 
     message_id: Mapped[str] = mapped_column(ForeignKey("message.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -108,6 +119,7 @@ class Attempt(Base):
     finished_at: Mapped[dt.datetime | None]
     duration_ms: Mapped[float | None]
     outcome: Mapped[str | None] = mapped_column(String(20))
+    external_id: Mapped[str | None] = mapped_column(String(255))
     provider_status: Mapped[int | None]
     exchange: Mapped[JsonObject | None]
     failure: Mapped[JsonObject | None]
@@ -184,12 +196,10 @@ async def by_external_id(session: AsyncSession, workspace_id: str, external_id: 
 async def by_connector_external_id(
     session: AsyncSession, workspace_id: str, connector_id: str, external_id: str
 ) -> Message | None:
-    mine = (
-        Message.workspace_id == workspace_id,
-        Message.connector_id == connector_id,
-        Message.external_id == external_id,
-    )
-    return await session.scalar(select(Message).where(*mine))
+    """The message one of whose attempts through this connector the provider calls so."""
+    tried = select(Attempt.message_id).where(Attempt.connector_id == connector_id, Attempt.external_id == external_id)
+    mine = (Message.workspace_id == workspace_id, Message.id.in_(tried))
+    return await session.scalar(select(Message).where(*mine).order_by(Message.id.desc()).limit(1))
 
 
 async def by_idempotency_key(session: AsyncSession, workspace_id: str, key: str) -> Message | None:
@@ -225,11 +235,65 @@ def below(status: str) -> list[str]:
     return [lower for lower, rank in RANK.items() if rank < RANK[status]]
 
 
-async def finish_attempt(
-    session: AsyncSession, workspace_id: str, message_id: str, number: int, values: Mapping[str, Any]
-) -> None:
-    mine = and_(Attempt.workspace_id == workspace_id, Attempt.message_id == message_id, Attempt.number == number)
-    await session.execute(update(Attempt).where(mine).values(**values))
+async def begin(session: AsyncSession, ids: Sequence[str], connector_id: str) -> Sequence[Message]:
+    """Move claimed messages from QUEUED to PROCESSING; of whatever workspace, for only the worker claims."""
+    moved = (
+        update(Message)
+        .where(Message.id.in_(ids), Message.status == MessageStatus.QUEUED)
+        .values(status=MessageStatus.PROCESSING, connector_id=connector_id, updated_at=now())
+        .returning(Message)
+        .execution_options(populate_existing=True)
+    )
+    return (await session.scalars(moved)).all()
+
+
+async def statuses(session: AsyncSession, ids: Sequence[str]) -> dict[str, str]:
+    """Where messages of any workspace stand, held against others until the transaction ends."""
+    found = select(Message.id, Message.status).where(Message.id.in_(ids)).order_by(Message.id).with_for_update()
+    return {message_id: status for message_id, status in await session.execute(found)}
+
+
+async def write_all(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Update messages by their `id`, each with its own values; rows of one shape go in one statement."""
+    table, at = table_of(Message), now()
+    for keys, alike in _by_shape(rows, ("id",)).items():
+        values = {key: bindparam(f"v_{key}", type_=table.c[key].type) for key in keys}
+        changed = update(table).where(table.c.id == bindparam("k_id")).values({**values, "updated_at": at})
+        await (await session.connection()).execute(changed, [_bound(row, ("id",)) for row in alike])
+
+
+async def write_attempts(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Update attempts by their `message_id` and `number`, as `write_all` does."""
+    table, names = table_of(Attempt), ("message_id", "number")
+    for keys, alike in _by_shape(rows, names).items():
+        values = {key: bindparam(f"v_{key}", type_=table.c[key].type) for key in keys}
+        mine = and_(table.c.message_id == bindparam("k_message_id"), table.c.number == bindparam("k_number"))
+        changed = update(table).where(mine).values(values)
+        await (await session.connection()).execute(changed, [_bound(row, names) for row in alike])
+
+
+def _by_shape(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
+    shapes: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        shapes.setdefault(tuple(sorted(key for key in row if key not in names)), []).append(row)
+    return shapes
+
+
+def _bound(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {f"{'k' if key in names else 'v'}_{key}": value for key, value in row.items()}
+
+
+async def tried_connectors(session: AsyncSession, workspace_id: str, message_id: str) -> set[str]:
+    """The connectors a message has been through."""
+    mine = (Attempt.workspace_id == workspace_id, Attempt.message_id == message_id)
+    return set((await session.scalars(select(Attempt.connector_id).where(*mine).distinct())).all())
+
+
+async def awaiting_receipt(session: AsyncSession, before: dt.datetime, limit: int) -> Sequence[Message]:
+    """Messages of any workspace that were to fall back by `before` unless a receipt came."""
+    found = select(Message).where(Message.fallback_at.is_not(None), Message.fallback_at <= before)
+    held = found.order_by(Message.fallback_at).limit(limit).with_for_update(skip_locked=True)
+    return (await session.scalars(held)).all()
 
 
 async def unfinished_of(

@@ -7,22 +7,35 @@ finished job is deleted: the truth is on the message. Scheduled jobs stay out of
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, and_, delete, func, insert, literal_column, or_, select, text, update
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    String,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, now
-from models.connectors import Connector
+from models.base import Base, now, table_of
+from models.connectors import CircuitState, ComponentStatus, Connector
+from models.lanes import Lane
 from models.messages import Attempt
 
 READY, LEASED, SCHEDULED = 0, 1, 3
 OTP, HIGH, NORMAL, BULK = 0, 1, 2, 3
-MAX_IN_FLIGHT = 100
 
 
 class Job(Base):
@@ -55,6 +68,7 @@ class Job(Base):
     state: Mapped[int]
     run_at: Mapped[dt.datetime | None]
     expires_at: Mapped[dt.datetime | None]
+    is_pinned: Mapped[bool]
     attempts: Mapped[int] = mapped_column(default=0)
     tries: Mapped[int] = mapped_column(default=0)
     fence: Mapped[int] = mapped_column(default=0)
@@ -62,26 +76,9 @@ class Job(Base):
     worker: Mapped[str | None] = mapped_column(String(60))
 
 
-class Lane(Base):
-    """How fast a connector may send: a token bucket, a limit on what is in flight, and a pause the provider asked for."""
-
-    __tablename__ = "lane"
-
-    id: Mapped[str] = mapped_column(ForeignKey("connector.id"), primary_key=True)
-    workspace_id: Mapped[str] = mapped_column(String(40))
-    per_second: Mapped[float | None]
-    burst: Mapped[int]
-    tokens: Mapped[float]
-    tokens_at: Mapped[dt.datetime]
-    max_in_flight: Mapped[int]
-    paused_until: Mapped[dt.datetime | None]
-
-    def filled(self, at: dt.datetime) -> float:
-        """The tokens in the bucket; a clock that steps back adds none."""
-        if self.per_second is None:
-            return math.inf
-        elapsed = max(0.0, (at - self.tokens_at).total_seconds())
-        return min(float(self.burst), self.tokens + elapsed * self.per_second)
+def urgency(flow: str, priority: str) -> int:
+    """A message's place among others: one-time passwords before everything."""
+    return OTP if flow == "OTP" and priority != "BULK" else {"HIGH": HIGH, "NORMAL": NORMAL, "BULK": BULK}[priority]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,39 +98,6 @@ _IS_LEASED = Job.state == literal_column("1")
 _IS_SCHEDULED = Job.state == literal_column("3")
 
 
-async def open_lane(session: AsyncSession, workspace_id: str, connector_id: str, per_second: float | None) -> None:
-    session.add(
-        Lane(
-            id=connector_id,
-            workspace_id=workspace_id,
-            tokens_at=now(),
-            max_in_flight=MAX_IN_FLIGHT,
-            tokens=_burst(per_second),
-            per_second=per_second,
-            burst=_burst(per_second),
-        )
-    )
-    await session.flush()
-
-
-async def throttle_lane(session: AsyncSession, workspace_id: str, connector_id: str, per_second: float | None) -> None:
-    burst = _burst(per_second)
-    mine = (Lane.workspace_id == workspace_id, Lane.id == connector_id)
-    await session.execute(update(Lane).where(*mine).values(per_second=per_second, burst=burst, tokens=burst, tokens_at=now()))
-
-
-async def pause_lane(session: AsyncSession, workspace_id: str, connector_id: str, until: dt.datetime) -> None:
-    """Stop claiming for a connector until `until`; a longer pause already set stays."""
-    shorter = or_(Lane.paused_until.is_(None), Lane.paused_until < until)
-    mine = and_(Lane.workspace_id == workspace_id, Lane.id == connector_id, shorter)
-    await session.execute(update(Lane).where(mine).values(paused_until=until))
-
-
-async def lanes(session: AsyncSession, workspace_id: str, connector_ids: Sequence[str]) -> Sequence[Lane]:
-    mine = (Lane.workspace_id == workspace_id, Lane.id.in_(connector_ids))
-    return (await session.scalars(select(Lane).where(*mine))).all()
-
-
 async def enqueue(
     session: AsyncSession,
     workspace_id: str,
@@ -143,8 +107,13 @@ async def enqueue(
     *,
     run_at: dt.datetime | None = None,
     expires_at: dt.datetime | None = None,
+    is_pinned: bool = False,
+    attempts: int = 0,
 ) -> None:
-    """`run_at` is when the job becomes due; without it, it is due now. Past `expires_at` it is not sent any more."""
+    """`run_at` is when the job becomes due; without it, it is due now. Past `expires_at` it is not sent any more.
+
+    `attempts` is how many the message has had, so that their numbers go on.
+    """
     await session.execute(
         insert(Job).values(
             message_id=message_id,
@@ -154,26 +123,41 @@ async def enqueue(
             state=READY if run_at is None else SCHEDULED,
             run_at=run_at,
             expires_at=expires_at,
-            attempts=0,
+            is_pinned=is_pinned,
+            attempts=attempts,
             tries=0,
             fence=0,
         )
     )
 
 
-async def busy_lanes(session: AsyncSession) -> Sequence[str]:
-    """Lanes with a ready job, most urgent job first, by hopping from lane to lane in the index rather than reading it all."""
-    first = select(func.min(Job.lane_id).label("lane_id")).where(_IS_READY).cte("lanes", recursive=True)
+@dataclass(frozen=True, slots=True)
+class BusyLane:
+    """A connector with work, and how urgent its most urgent message is."""
+
+    id: str
+    workspace_id: str
+    top: int
+
+
+async def busy_lanes(session: AsyncSession) -> list[BusyLane]:
+    """Lanes with a ready job, the most urgent first, by hopping from lane to lane in the index rather than reading it all."""
+    first = select(func.min(Job.lane_id).label("lane_id")).where(_IS_READY).cte("busy", recursive=True)
     following = select(func.min(Job.lane_id)).where(_IS_READY, Job.lane_id > first.c.lane_id).scalar_subquery()
     found = first.union_all(select(following).where(first.c.lane_id.is_not(None)))
     top = select(func.min(Job.priority)).where(_IS_READY, Job.lane_id == found.c.lane_id).scalar_subquery()
-    ordered = select(found.c.lane_id).where(found.c.lane_id.is_not(None)).order_by(top, func.random())
-    return (await session.scalars(ordered)).all()
+    listed = select(found.c.lane_id, Lane.workspace_id, top).join(Lane, Lane.id == found.c.lane_id)
+    return [BusyLane(*row) for row in await session.execute(listed.order_by(top, func.random()))]
 
 
-async def claim(session: AsyncSession, lane_id: str, worker: str, limit: int, lease: dt.timedelta) -> list[Claim]:
-    """Take up to `limit` jobs of a lane, as many as its bucket, its pause and its room in flight allow, and store an attempt
-    for each. A lane another worker is claiming from is left alone."""
+async def claim(
+    session: AsyncSession, lane_id: str, worker: str, limit: int, urgent_limit: int, lease: dt.timedelta
+) -> list[Claim]:
+    """Take jobs of a lane and store an attempt for each: up to `urgent_limit` of the most urgent kind, up to `limit` in all.
+
+    No more than its bucket, its pauses, its circuit and its room in flight allow; a fifth of that room is kept for urgent
+    messages. A lane another worker is claiming from is left alone.
+    """
     at = now()
     unpaused = or_(Lane.paused_until.is_(None), Lane.paused_until <= at)
     usable = select(Connector.id).where(Connector.id == lane_id, Connector.enabled, Connector.deleted_at.is_(None)).exists()
@@ -182,21 +166,35 @@ async def claim(session: AsyncSession, lane_id: str, worker: str, limit: int, le
     if lane is None:
         return []
     in_flight = await session.scalar(select(func.count()).select_from(Job).where(_IS_LEASED, Job.lane_id == lane_id)) or 0
-    tokens = lane.filled(at)
-    room = int(min(limit, lane.max_in_flight - in_flight, tokens))
-    if room <= 0:
-        return []
-    claims = await _take(session, lane_id, worker, room, at + lease)
+    room, common = _room(lane, in_flight, limit, urgent_limit, at)
+    bulk_rests = lane.bulk_paused_until is not None and lane.bulk_paused_until > at
+    claims = await _take(session, lane_id, worker, room, (OTP, OTP), at + lease) if room else []
+    common = min(common, room - len(claims))
+    if common > 0:
+        claims += await _take(session, lane_id, worker, common, (HIGH, NORMAL if bulk_rests else BULK), at + lease)
     if claims and lane.per_second is not None:
-        lane.tokens, lane.tokens_at = tokens - len(claims), at
+        lane.tokens, lane.tokens_at = lane.filled(at) - len(claims), at
         await session.flush()
     return claims
 
 
-async def _take(session: AsyncSession, lane_id: str, worker: str, room: int, until: dt.datetime) -> list[Claim]:
+def _room(lane: Lane, in_flight: int, limit: int, urgent_limit: int, at: dt.datetime) -> tuple[int, int]:
+    """How many jobs may be taken, and how many of them may be other than urgent."""
+    if lane.open_until is not None:
+        probe = 1 if lane.open_until <= at and in_flight == 0 else 0
+        return probe, min(probe, limit)
+    tokens = lane.filled(at)
+    room = min(max(limit, urgent_limit), lane.max_in_flight - in_flight, tokens)
+    common = min(limit, lane.max_in_flight * 4 // 5 - in_flight, tokens)
+    return max(0, int(room)), max(0, int(common))
+
+
+async def _take(
+    session: AsyncSession, lane_id: str, worker: str, room: int, priorities: tuple[int, int], until: dt.datetime
+) -> list[Claim]:
     next_up = (
         select(Job.message_id)
-        .where(_IS_READY, Job.lane_id == lane_id)
+        .where(_IS_READY, Job.lane_id == lane_id, Job.priority.between(*priorities))
         .order_by(Job.priority, Job.message_id)
         .limit(room)
         .with_for_update(skip_locked=True)
@@ -224,25 +222,52 @@ def _attempt(claim: Claim) -> dict[str, Any]:
     }
 
 
-async def finish(session: AsyncSession, claim: Claim) -> bool:
-    """The message needs no further attempt. False when the lease was lost meanwhile: its new holder decides."""
-    mine = (Job.message_id == claim.message_id, Job.fence == claim.fence, _IS_LEASED)
-    gone = await session.scalar(delete(Job).where(*mine).returning(Job.message_id))
-    return gone is not None
+async def held(session: AsyncSession, claims: Sequence[Claim]) -> set[str]:
+    """The messages of those claims that still hold their lease, kept against others until the transaction ends."""
+    fences = {claim.message_id: claim.fence for claim in claims}
+    found = select(Job.message_id, Job.fence).where(Job.message_id.in_(fences), _IS_LEASED).order_by(Job.message_id)
+    return {message_id for message_id, fence in await session.execute(found.with_for_update()) if fence == fences[message_id]}
 
 
-async def put_back(session: AsyncSession, claim: Claim, run_at: dt.datetime | None, counts: bool) -> bool:
-    """Have the message tried again at `run_at`, or at once. `counts` says whether the try is held against the message."""
-    mine = (Job.message_id == claim.message_id, Job.fence == claim.fence, _IS_LEASED)
+async def finish(session: AsyncSession, message_ids: Sequence[str]) -> None:
+    """These messages, which the caller holds, need no further attempt."""
+    if message_ids:
+        await session.execute(delete(Job).where(Job.message_id.in_(message_ids)).execution_options(synchronize_session=False))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """A job the caller holds goes back: due at `run_at` or at once, with so many `tries`, in the same lane or another."""
+
+    message_id: str
+    lane_id: str
+    run_at: dt.datetime | None
+    tries: int
+
+
+async def put_back(session: AsyncSession, jobs: Sequence[Again]) -> None:
+    table = table_of(Job)
     values = {
-        "state": READY if run_at is None else SCHEDULED,
-        "run_at": run_at,
+        "state": bindparam("v_state"),
+        "run_at": bindparam("v_run_at", type_=table.c.run_at.type),
+        "tries": bindparam("v_tries"),
+        "lane_id": bindparam("v_lane_id"),
         "lease_until": None,
         "worker": None,
-        "tries": Job.tries + (1 if counts else 0),
     }
-    done = await session.scalar(update(Job).where(*mine).values(values).returning(Job.message_id))
-    return done is not None
+    back = update(table).where(table.c.message_id == bindparam("k_message_id")).values(values)
+    rows = [
+        {
+            "k_message_id": job.message_id,
+            "v_state": READY if job.run_at is None else SCHEDULED,
+            "v_run_at": job.run_at,
+            "v_tries": job.tries,
+            "v_lane_id": job.lane_id,
+        }
+        for job in jobs
+    ]
+    if rows:
+        await (await session.connection()).execute(back, rows)
 
 
 async def promote(session: AsyncSession, limit: int = 500) -> list[tuple[str, str]]:
@@ -294,18 +319,40 @@ async def remove(session: AsyncSession, workspace_id: str, message_ids: Sequence
     return list((await session.scalars(delete(Job).where(*mine).returning(Job.message_id))).all())
 
 
-async def move_lane(session: AsyncSession, workspace_id: str, message_id: str, lane_id: str) -> bool:
-    """Give a job that nobody has claimed to another connector."""
-    mine = (Job.workspace_id == workspace_id, Job.message_id == message_id, Job.state != LEASED)
-    moved = await session.scalar(update(Job).where(*mine).values(lane_id=lane_id).returning(Job.message_id))
-    return moved is not None
+async def give_away(session: AsyncSession, lane_id: str, other_id: str, limit: int) -> list[str]:
+    """Move waiting jobs that name no connector from one lane to another; whose they were."""
+    waiting = select(Job.message_id).where(Job.lane_id == lane_id, Job.state != LEASED, Job.is_pinned.is_(False))
+    found = waiting.order_by(Job.priority, Job.message_id).limit(limit).with_for_update(skip_locked=True)
+    moved = update(Job).where(Job.message_id.in_(found.scalar_subquery())).values(lane_id=other_id, tries=0)
+    taken = await session.scalars(moved.returning(Job.message_id).execution_options(synchronize_session=False))
+    return list(taken.all())
 
 
-async def stranded(session: AsyncSession, limit: int = 500) -> list[tuple[str, str]]:
-    """Jobs that wait for a connector that is gone: (workspace, message) of each."""
-    waiting = select(Job.workspace_id, Job.message_id).join(Connector, Connector.id == Job.lane_id)
-    found = waiting.where(Connector.deleted_at.is_not(None), Job.state != LEASED).limit(limit)
-    return [(workspace_id, message_id) for workspace_id, message_id in await session.execute(found)]
+async def waiting_lanes(session: AsyncSession) -> list[tuple[str, str]]:
+    """(workspace, connector) of lanes where messages wait for a connector that cannot take them now."""
+    broken = or_(
+        Connector.deleted_at.is_not(None),
+        Connector.enabled.is_(False),
+        Connector.component_status == ComponentStatus.ERROR,
+        Connector.circuit == CircuitState.OPEN,
+    )
+    has_jobs = select(Job.message_id).where(Job.lane_id == Connector.id, Job.state != LEASED).exists()
+    found = select(Connector.workspace_id, Connector.id).where(broken, has_jobs)
+    return [(workspace_id, connector_id) for workspace_id, connector_id in await session.execute(found)]
+
+
+async def first_of(session: AsyncSession, lane_id: str) -> str | None:
+    """A message that waits for a connector and names none."""
+    waiting = select(Job.message_id).where(Job.lane_id == lane_id, Job.state != LEASED, Job.is_pinned.is_(False))
+    return await session.scalar(waiting.limit(1))
+
+
+async def clear(session: AsyncSession, lane_id: str, limit: int) -> list[str]:
+    """Take everything that waits for a connector out of the queue; whose it was."""
+    waiting = select(Job.message_id).where(Job.lane_id == lane_id, Job.state != LEASED).limit(limit)
+    gone = delete(Job).where(Job.message_id.in_(waiting.with_for_update(skip_locked=True).scalar_subquery()))
+    taken = await session.scalars(gone.returning(Job.message_id).execution_options(synchronize_session=False))
+    return list(taken.all())
 
 
 async def depth(session: AsyncSession, workspace_id: str, lane_id: str) -> tuple[int, int]:
@@ -314,7 +361,3 @@ async def depth(session: AsyncSession, workspace_id: str, lane_id: str) -> tuple
     counted = select(Job.state == LEASED, func.count()).where(*mine).group_by(Job.state == LEASED)
     found = {bool(leased): number for leased, number in await session.execute(counted)}
     return found.get(False, 0), found.get(True, 0)
-
-
-def _burst(per_second: float | None) -> int:
-    return max(1, math.ceil(per_second or 1))

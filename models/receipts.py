@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from sqlalchemy import Index, String, select, update
+from sqlalchemy import Index, String, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -42,14 +42,9 @@ async def store(session: AsyncSession, workspace_id: str, receipt: Receipt) -> b
     return stored is not None
 
 
-async def parked(session: AsyncSession, workspace_id: str, connector_id: str, external_id: str) -> Sequence[Receipt]:
-    """Receipts that came before their message was known, in the order they came."""
-    mine = (
-        Receipt.workspace_id == workspace_id,
-        Receipt.connector_id == connector_id,
-        Receipt.external_id == external_id,
-        Receipt.message_id.is_(None),
-    )
+async def parked(session: AsyncSession, names: Sequence[tuple[str, str]]) -> Sequence[Receipt]:
+    """Receipts that came before their message was known, in the order they came, by (connector, provider's id)."""
+    mine = (tuple_(Receipt.connector_id, Receipt.external_id).in_(names), Receipt.message_id.is_(None))
     return (await session.scalars(select(Receipt).where(*mine).order_by(Receipt.received_at))).all()
 
 

@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from delivery.providers import Providers
+from delivery.route import Router
 from models.bell import Bell
 from models.database import Database
 from models.events import Event
@@ -27,6 +28,7 @@ class Means:
     database: Database
     vault: Vault
     providers: Providers
+    router: Router
     bell: Bell
     tails: Tails[Event]
     cursors: Cursors

@@ -14,7 +14,7 @@ from channels import BY_REF
 from channels.base import Provider
 from delivery import checks
 from models import connectors as rows
-from models import queue
+from models import lanes
 from models.base import now
 from models.connectors import Connector
 from models.timeline import channel_changed
@@ -113,7 +113,7 @@ async def _write(
     if changed is None:
         raise _conflict()
     if "throttle_per_second" in settings:
-        await queue.throttle_lane(session, call.workspace_id, connector.id, settings["throttle_per_second"])
+        await lanes.throttle(session, call.workspace_id, connector.id, settings["throttle_per_second"])
     channel_changed(session, changed, "updated", previous, "configuration" if changes else "settings")
     if changes:
         call.means.bell.ring(checks.HINT)

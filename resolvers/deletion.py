@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from delivery import route
+from delivery import fallback
+from delivery.outbound import outbound
 from models import connectors as rows
 from models import messages, workspaces
 from models.connectors import ComponentStatus, Connector, Filter, Stage
@@ -42,7 +43,7 @@ async def delete(call: Call, connector_id: str | None, name: str | None, channel
         gone = await rows.delete(session, call.workspace_id, connector.id, bool(workspace and workspace.will_active))
         if gone is None:
             raise _last(path)
-        rerouted, failed = await _rehome(session, call, connector)
+        rerouted, failed = await _empty(session, call, connector)
         channel_changed(session, gone, "deleted", Stage.DEPROVISIONING, "deleted")
         return Deleted(gone, rerouted, failed)
 
@@ -83,20 +84,22 @@ async def _check_references(session: AsyncSession, call: Call, connector: Connec
         raise Problem(UserErrorCode.CONNECTOR_STILL_REFERENCED, message, path)
 
 
-async def _foresee(session: AsyncSession, call: Call, connector: Connector, keep_one: bool, path: Sequence[str]) -> Deleted:
+async def _foresee(session: AsyncSession, call: Call, connector: Connector, keep_one: bool, path: list[str]) -> Deleted:
     if keep_one and await rows.count(session, call.workspace_id, Filter()) == 1:
         raise _last(path)
-    waiting = await messages.unfinished_of(session, call.workspace_id, connector.id, route.WAITING)
-    candidates = await route.of_channel(session, call.workspace_id, connector.channel_type)
-    others = any(
-        d.connector.id != connector.id and d.connector.enabled and d.connector.is_verified for d in candidates.decisions
-    )
-    movable = sum(1 for message in waiting if others and not message.is_pinned)
+    waiting = await messages.unfinished_of(session, call.workspace_id, connector.id, fallback.WAITING)
+    free = [message for message in waiting if not message.is_pinned]
+    movable = 0
+    if free:
+        draft, gone = outbound(free[0]), {connector.id}
+        way = await call.means.router.of_channel(session, call.workspace_id, connector.channel_type, draft, gone)
+        movable = len(free) if way.chosen is not None else 0
     return Deleted(connector, movable, len(waiting) - movable)
 
 
-async def _rehome(session: AsyncSession, call: Call, connector: Connector) -> tuple[int, int]:
-    waiting = await messages.unfinished_of(session, call.workspace_id, connector.id, route.WAITING)
-    taken = [await route.rehome(session, message) for message in waiting]
-    rerouted = sum(1 for other in taken if other is not None)
-    return rerouted, len(taken) - rerouted
+async def _empty(session: AsyncSession, call: Call, connector: Connector) -> tuple[int, int]:
+    """Where the messages go that wait for a connector that is gone: (elsewhere, failed)."""
+    rerouted = failed = 0
+    while any(batch := await fallback.evacuate(session, call.means.router, call.workspace_id, connector.id)):
+        rerouted, failed = rerouted + batch[0], failed + batch[1]
+    return rerouted, failed

@@ -26,6 +26,8 @@ LONGEST = {
 LARGEST_JSON = 16_384
 MOST_MEDIA = 10
 LONGEST_URL = 2_000
+MOST_FALLBACKS = 5
+LONGEST_WAIT = 86_400
 LONGEST_VALIDITY = 7 * 86_400
 FURTHEST_SCHEDULE = dt.timedelta(days=366)
 API_NAMES = {"client_reference": "clientReference", "idempotency_key": "idempotencyKey"}
@@ -34,7 +36,7 @@ API_NAMES = {"client_reference": "clientReference", "idempotency_key": "idempote
 def check(draft: Draft) -> None:
     """Raise Problems with everything about a draft that no channel would take."""
     problems = [*_texts(draft), *_json("template", draft.template), *_json("metadata", draft.metadata)]
-    problems += [*_media(draft), *_times(draft)]
+    problems += [*_media(draft), *_times(draft), *_fallbacks(draft)]
     if draft.connector_id is not None and draft.routing_key is not None:
         problems.append(_invalid("routingKey", "Give connectorId or routingKey, not both."))
     if draft.sender_id is not None:
@@ -92,6 +94,17 @@ def _is_url(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and len(url) <= LONGEST_URL
     except ValueError:
         return False
+
+
+def _fallbacks(draft: Draft) -> list[Problem]:
+    if len(draft.fallbacks) > MOST_FALLBACKS:
+        return [_invalid("fallbackChannels", f"A message has at most {MOST_FALLBACKS} fallback channels.")]
+    rule = f"afterSeconds must be from 1 to {LONGEST_WAIT}."
+    return [
+        _invalid("fallbackChannels", rule, str(i), "afterSeconds")
+        for i, choice in enumerate(draft.fallbacks)
+        if choice.after_seconds is not None and not 1 <= choice.after_seconds <= LONGEST_WAIT
+    ]
 
 
 def _times(draft: Draft) -> list[Problem]:

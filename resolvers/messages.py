@@ -11,14 +11,17 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from channels import sms_text
 from channels.base import ChannelType, Media, Outbound
 from channels.errors import SendError
-from delivery import retry, route, worker
+from channels.sms_text import Packed
+from delivery import retry
 from delivery.route import Route
 from models import connectors as connector_rows
 from models import ids, queue
 from models import messages as rows
 from models.base import now
+from models.bell import JOBS
 from models.connectors import Connector
 from models.messages import Filter, Message, MessageStatus
 from models.timeline import TimelineSource, message_changed
@@ -26,8 +29,6 @@ from resolvers import limits
 from resolvers.call import Call, digest
 from resolvers.pages import Page, PageArguments, cut
 from resolvers.problems import Problem, RequestErrorCode, UserErrorCode
-
-PRIORITIES = {"HIGH": queue.HIGH, "NORMAL": queue.NORMAL, "BULK": queue.BULK}
 
 
 class MessageFlow(StrEnum):
@@ -39,6 +40,15 @@ class MessagePriority(StrEnum):
     HIGH = "HIGH"
     NORMAL = "NORMAL"
     BULK = "BULK"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """Where a message goes when it failed, or when no receipt came within `after_seconds`."""
+
+    channel: str
+    to: str | None = None
+    after_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +72,12 @@ class Draft:
     idempotency_key: str | None = None
     scheduled_at: dt.datetime | None = None
     validity_seconds: int | None = None
+    fallbacks: Sequence[Fallback] = ()
+
+    @property
+    def is_pinned(self) -> bool:
+        """The caller named a connector: no other may take it."""
+        return self.connector_id is not None or self.routing_key is not None
 
     def hash(self) -> str:
         """The same for the same request, whatever its idempotency key."""
@@ -99,7 +115,7 @@ async def send(call: Call, draft: Draft) -> tuple[Message, bool]:
             message = await _accept(session, call, draft, planned, request_hash)
     except IntegrityError:
         return await _raced(call, draft, request_hash), True
-    call.means.bell.ring(worker.HINT)
+    call.means.bell.ring(JOBS)
     return message, False
 
 
@@ -127,38 +143,45 @@ async def _raced(call: Call, draft: Draft, request_hash: str) -> Message:
 
 async def plan(session: AsyncSession, call: Call, draft: Draft) -> Planned:
     """Where a draft would go. Raises Problem for a recipient, a content or a route that cannot be."""
-    way = await _route(session, call, draft)
-    connector = way.chosen
-    if connector is None:
+    way = await route(session, call, draft)
+    choice = way.choice
+    if choice is None:
         raise _no_route(way, draft)
-    provider = call.means.providers.of(connector)
-    try:
-        to = provider.destination(draft.to)
-    except ValueError as error:
-        raise Problem(UserErrorCode.INVALID_DESTINATION, str(error), ["input", "to"]) from None
-    outbound = _outbound(draft, to)
-    try:
-        provider.check(outbound)
-    except SendError as error:
-        raise Problem(UserErrorCode.VALIDATION_ERROR, error.message, ["input"]) from None
-    return Planned(way, connector, outbound, _expiry(draft))
+    await _check_fallbacks(session, call, draft)
+    outbound = replace(outbound_of(draft), id=ids.new_id(ids.MESSAGE), to=choice.to or draft.to)
+    return Planned(way, choice.connector, outbound, _expiry(draft))
 
 
-async def _route(session: AsyncSession, call: Call, draft: Draft) -> Route:
+async def route(session: AsyncSession, call: Call, draft: Draft) -> Route:
+    """Every connector that was considered. Raises Problem for a connector or a channel that cannot be meant."""
+    router, outbound = call.means.router, outbound_of(draft)
     named, path = await _named(session, call, draft)
     if named is not None:
         call.require(send_scope(named.channel_type))
         if draft.channel is not None and draft.channel != named.channel_type:
             message = f"The connector is of channel {named.channel_type}, not {draft.channel}."
             raise Problem(UserErrorCode.VALIDATION_ERROR, message, ["input", "channel"])
-        return route.pinned(named)
+        return router.named(named, outbound)
     if path is not None:
         raise Problem(UserErrorCode.CONNECTOR_NOT_FOUND, "There is no such connector.", path)
     if draft.channel is None:
         message = "Give channel, connectorId or routingKey."
         raise Problem(UserErrorCode.VALIDATION_ERROR, message, ["input", "channel"])
     call.require(send_scope(draft.channel))
-    return await route.of_channel(session, call.workspace_id, draft.channel)
+    return await router.of_channel(session, call.workspace_id, draft.channel, outbound)
+
+
+async def _check_fallbacks(session: AsyncSession, call: Call, draft: Draft) -> None:
+    """A fallback recipient that no connector of its channel would take is refused now, not when it is needed."""
+    for i, choice in enumerate(draft.fallbacks):
+        call.require(send_scope(choice.channel))
+        outbound = replace(outbound_of(draft), to=choice.to or draft.to)
+        way = await call.means.router.of_channel(session, call.workspace_id, choice.channel, outbound)
+        refusals = [decision.refusal for decision in way.decisions if decision.refusal is not None]
+        if way.choice is None and refusals:
+            path = ["input", "fallbackChannels", str(i)]
+            code = UserErrorCode.VALIDATION_ERROR if isinstance(refusals[0], SendError) else UserErrorCode.INVALID_DESTINATION
+            raise Problem(code, str(refusals[0]), path)
 
 
 async def _named(session: AsyncSession, call: Call, draft: Draft) -> tuple[Connector | None, list[str] | None]:
@@ -172,16 +195,22 @@ async def _named(session: AsyncSession, call: Call, draft: Draft) -> tuple[Conne
 
 
 def _no_route(way: Route, draft: Draft) -> Problem:
+    refusal = next((decision.refusal for decision in way.decisions if decision.refusal is not None), None)
+    if isinstance(refusal, SendError):
+        return Problem(UserErrorCode.VALIDATION_ERROR, refusal.message, ["input"])
+    if refusal is not None:
+        return Problem(UserErrorCode.INVALID_DESTINATION, str(refusal), ["input", "to"])
     reasons = "; ".join(f"{d.connector.name}: {d.reason}" for d in way.decisions[:5])
     message = f"No connector can take this message. {reasons}" if reasons else f"There is no {draft.channel} connector."
     path = "channel" if draft.connector_id is None and draft.routing_key is None else "connectorId"
     return Problem(UserErrorCode.NO_ROUTE_AVAILABLE, message, ["input", path])
 
 
-def _outbound(draft: Draft, to: str) -> Outbound:
+def outbound_of(draft: Draft) -> Outbound:
+    """A draft as a provider would see it, with the recipient as it was given."""
     return Outbound(
-        id=ids.new_id(ids.MESSAGE),
-        to=to,
+        id="",
+        to=draft.to,
         flow=draft.flow,
         subject=draft.subject,
         body=draft.body,
@@ -204,6 +233,7 @@ async def _accept(session: AsyncSession, call: Call, draft: Draft, planned: Plan
     at = now()
     later = draft.scheduled_at is not None and draft.scheduled_at > at
     outbound = planned.outbound
+    sms = _sms(planned)
     message = Message(
         id=outbound.id,
         workspace_id=call.workspace_id,
@@ -221,8 +251,11 @@ async def _accept(session: AsyncSession, call: Call, draft: Draft, planned: Plan
         details=draft.metadata,
         client_reference=draft.client_reference,
         connector_id=planned.connector.id,
-        is_pinned=draft.connector_id is not None or draft.routing_key is not None,
+        is_pinned=draft.is_pinned,
+        fallbacks=[asdict(choice) for choice in draft.fallbacks],
         route=planned.route.stored(),
+        encoding=sms.encoding if sms else None,
+        segments=len(sms.parts) if sms else None,
         idempotency_key=draft.idempotency_key,
         request_hash=request_hash,
         scheduled_at=draft.scheduled_at,
@@ -237,12 +270,19 @@ async def _accept(session: AsyncSession, call: Call, draft: Draft, planned: Plan
         call.workspace_id,
         message.id,
         planned.connector.id,
-        queue.OTP if draft.flow == "OTP" else PRIORITIES[message.priority],
+        queue.urgency(message.flow, message.priority),
         run_at=draft.scheduled_at if later else None,
         expires_at=planned.expires_at,
+        is_pinned=draft.is_pinned,
     )
     message_changed(session, message, None, TimelineSource.API, detail="Accepted")
     return message
+
+
+def _sms(planned: Planned) -> Packed | None:
+    """The parts of an SMS; with files it is an MMS and has none."""
+    is_sms = planned.connector.channel_type == ChannelType.SMS and not planned.outbound.media
+    return sms_text.pack(planned.outbound.body) if is_sms and planned.outbound.body else None
 
 
 def priority_of(draft: Draft) -> str:

@@ -13,7 +13,8 @@ from channels.base import Accepted, Provider
 from channels.errors import SendError
 from channels.exchange import Stage as TestStage
 from delivery import checks
-from delivery.attempt import Outcome, hand_over
+from delivery.attempt import hand_over
+from delivery.verdict import Outcome
 from delivery.providers import UnusableError
 from models import connectors as rows
 from models import ids

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import strawberry
 from strawberry.dataloader import DataLoader
 
-from models import connectors, events, messages, queue
+from models import connectors, events, lanes, messages
 from models.connectors import Connector
 from models.events import Event
+from models.lanes import Lane
 from models.messages import Attempt, Message
-from models.queue import Lane
 from resolvers.call import Call
 
 
@@ -53,7 +53,7 @@ class Context:
 
     async def _lanes(self, ids: list[str]) -> list[Lane | None]:
         async with self.call.read() as session:
-            found = {row.id: row for row in await queue.lanes(session, self.call.workspace_id, ids)}
+            found = {row.id: row for row in await lanes.by_ids(session, self.call.workspace_id, ids)}
         return [found.get(key) for key in ids]
 
 

@@ -10,7 +10,7 @@ from strawberry.scalars import JSON
 
 from channels.base import ChannelType, Media
 from resolvers import messages as use_cases
-from resolvers.messages import Draft, MessageFlow, MessagePriority
+from resolvers.messages import Draft, Fallback, MessageFlow, MessagePriority
 from schema.base import THE_INPUT, UserError, answering, no_errors
 from schema.context import Info
 from schema.messages import Message
@@ -23,12 +23,24 @@ class MediaInput:
     filename: str | None = strawberry.field(default=None, description="The name the recipient sees.")
 
 
+@strawberry.input(description="Another channel for a message that failed, or of which no receipt came in time.")
+class ChannelFallbackInput:
+    channel: ChannelType = strawberry.field(description="The channel.")
+    to: str | None = strawberry.field(default=None, description="The recipient there; left out, the same as before.")
+    after_seconds: int | None = strawberry.field(
+        default=None, description="Also when no receipt of delivery came for so long after it was sent: 1 to 86400."
+    )
+
+
 @strawberry.input(description="A message to one recipient. Say where through: a channel, a connector or a routing key.")
 class MessageSendInput:
     to: str = strawberry.field(description="The recipient: an address of the channel.")
     channel: ChannelType | None = strawberry.field(default=None, description="Any connector of this channel, by priority.")
     connector_id: strawberry.ID | None = strawberry.field(default=None, description="This connector and no other.")
     routing_key: str | None = strawberry.field(default=None, description="The connector with this routing key and no other.")
+    fallback_channels: list[ChannelFallbackInput] | None = strawberry.field(
+        default=None, description="Channels to go on with, in this order; five at most."
+    )
     flow: MessageFlow | None = strawberry.field(
         default=MessageFlow.STANDARD, description="OTP is urgent and expires after 5 minutes unless told otherwise."
     )
@@ -66,6 +78,9 @@ class MessageSendInput:
             idempotency_key=self.idempotency_key,
             scheduled_at=self.scheduled_at,
             validity_seconds=self.validity_seconds,
+            fallbacks=tuple(
+                Fallback(channel=c.channel.value, to=c.to, after_seconds=c.after_seconds) for c in self.fallback_channels or ()
+            ),
         )
 
 

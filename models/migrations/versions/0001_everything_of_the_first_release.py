@@ -145,6 +145,8 @@ def upgrade() -> None:
         sa.Column("tokens_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("max_in_flight", sa.Integer(), nullable=False),
         sa.Column("paused_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("bulk_paused_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("open_until", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["id"], ["connector.id"], name=op.f("fk_lane_id_connector")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_lane")),
     )
@@ -170,6 +172,8 @@ def upgrade() -> None:
         sa.Column("batch_id", sa.String(length=40), nullable=True),
         sa.Column("connector_id", sa.String(length=40), nullable=True),
         sa.Column("is_pinned", sa.Boolean(), nullable=False),
+        sa.Column("fallbacks", JSON, nullable=False),
+        sa.Column("fallback_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("route", JSON, nullable=False),
         sa.Column("encoding", sa.String(length=10), nullable=True),
         sa.Column("segments", sa.Integer(), nullable=True),
@@ -190,6 +194,13 @@ def upgrade() -> None:
         batch_op.create_index("ix_message_batch", ["workspace_id", "batch_id", "id"], unique=False)
         batch_op.create_index("ix_message_connector", ["workspace_id", "connector_id", "id"], unique=False)
         batch_op.create_index("ix_message_external", ["connector_id", "external_id"], unique=False)
+        batch_op.create_index(
+            "ix_message_fallback",
+            ["fallback_at"],
+            unique=False,
+            sqlite_where=sa.text("fallback_at IS NOT NULL"),
+            postgresql_where=sa.text("fallback_at IS NOT NULL"),
+        )
         batch_op.create_index("ix_message_list", ["workspace_id", "id"], unique=False)
         batch_op.create_index("ix_message_reference", ["workspace_id", "client_reference"], unique=False)
         batch_op.create_index("ix_message_status", ["workspace_id", "status", "id"], unique=False)
@@ -205,6 +216,7 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("duration_ms", sa.Double(), nullable=True),
         sa.Column("outcome", sa.String(length=20), nullable=True),
+        sa.Column("external_id", sa.String(length=255), nullable=True),
         sa.Column("provider_status", sa.Integer(), nullable=True),
         sa.Column("exchange", JSON, nullable=True),
         sa.Column("failure", JSON, nullable=True),
@@ -213,6 +225,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("message_id", "number", name=op.f("pk_attempt")),
     )
     with op.batch_alter_table("attempt", schema=None) as batch_op:
+        batch_op.create_index("ix_attempt_external", ["connector_id", "external_id"], unique=False)
         batch_op.create_index("ix_attempt_workspace", ["workspace_id", "message_id"], unique=False)
 
     op.create_table(
@@ -224,6 +237,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Integer(), nullable=False),
         sa.Column("run_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("is_pinned", sa.Boolean(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("fence", sa.Integer(), nullable=False),
@@ -275,6 +289,7 @@ def downgrade() -> None:
     op.drop_table("job")
     with op.batch_alter_table("attempt", schema=None) as batch_op:
         batch_op.drop_index("ix_attempt_workspace")
+        batch_op.drop_index("ix_attempt_external")
 
     op.drop_table("attempt")
     with op.batch_alter_table("message", schema=None) as batch_op:
@@ -282,6 +297,11 @@ def downgrade() -> None:
         batch_op.drop_index("ix_message_status")
         batch_op.drop_index("ix_message_reference")
         batch_op.drop_index("ix_message_list")
+        batch_op.drop_index(
+            "ix_message_fallback",
+            sqlite_where=sa.text("fallback_at IS NOT NULL"),
+            postgresql_where=sa.text("fallback_at IS NOT NULL"),
+        )
         batch_op.drop_index("ix_message_external")
         batch_op.drop_index("ix_message_connector")
         batch_op.drop_index("ix_message_batch")

@@ -1,0 +1,26 @@
+"""A stored message as an adapter sees it."""
+
+from __future__ import annotations
+
+from channels.base import Media, Outbound
+from models.base import now
+from models.messages import Message
+
+
+def outbound(message: Message, attempt: int = 1) -> Outbound:
+    """What is handed over; its validity is what is left of it, in seconds."""
+    left = (message.expires_at - now()).total_seconds() if message.expires_at else None
+    return Outbound(
+        id=message.id,
+        to=message.to,
+        attempt=attempt,
+        flow=message.flow,
+        sender=message.sender,
+        subject=message.subject,
+        body=message.body,
+        html=message.html,
+        template=message.template,
+        media=tuple(Media(item["url"], item.get("content_type"), item.get("filename")) for item in message.media),
+        metadata=message.details or {},
+        validity_seconds=max(1, int(left)) if left is not None else None,
+    )

@@ -1,0 +1,188 @@
+"""What follows from the outcome of an attempt. Decided here, for every provider alike, and written down by `settle`.
+
+accepted         SENT
+RECIPIENT, CONTENT
+                 FAILED
+CONFIGURATION    the connector is to blame: another connector gets the message, or it is FAILED
+TRANSIENT        tried again later; elsewhere when this connector has had its chances; FAILED when the policy gives up
+THROTTLED        tried again when the provider's pause is over; the try is not held against the message
+UNKNOWN_OUTCOME  UNKNOWN, unless the provider deduplicates: then as TRANSIENT, at the same connector
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Any
+
+from channels import BY_REF
+from channels.base import Accepted
+from channels.errors import FailureKind, SendError
+from channels.exchange import Exchange
+from delivery import retry
+from models.connectors import Connector
+from models.messages import Message, MessageStatus
+from models.queue import Claim
+from models.timeline import TimelineSource
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an attempt, and how long it took in milliseconds."""
+
+    result: Accepted | SendError
+    exchange: Exchange
+    duration_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An attempt whose outcome is to be written down."""
+
+    claim: Claim
+    message: Message
+    connector: Connector
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """`word` is the attempt's outcome, `status` the message's. `again_at` puts the job back; `elsewhere` says that another
+    connector should get it, if there is one; `pause_until` rests the connector; `blames` marks it as not working."""
+
+    word: str
+    status: MessageStatus
+    source: TimelineSource
+    detail: str | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    error: SendError | None = None
+    again_at: dt.datetime | None = None
+    counts: bool = False
+    elsewhere: bool = False
+    pause_until: dt.datetime | None = None
+    blames: bool = False
+
+
+def decide(finished: Finished, at: dt.datetime) -> Verdict:
+    """Pure: the same outcome of the same attempt has the same consequence, but for the jitter of a retry."""
+    result = finished.outcome.result
+    if isinstance(result, Accepted):
+        return _accepted(result, at)
+    if result.kind is FailureKind.EXPIRED:
+        return _expired(result)
+    if result.kind is FailureKind.THROTTLED:
+        return _throttled(finished, result, at)
+    if result.kind is FailureKind.TRANSIENT:
+        return _transient(finished, result, at)
+    if result.kind is FailureKind.UNKNOWN_OUTCOME:
+        return _unknown(finished, result, at)
+    blames = result.kind is FailureKind.CONFIGURATION
+    return _failed(result, elsewhere=blames, blames=blames)
+
+
+def _accepted(accepted: Accepted, at: dt.datetime) -> Verdict:
+    values: dict[str, Any] = {"external_id": accepted.provider_id, "sent_at": at, "failure": None}
+    if accepted.segments is not None:
+        values["segments"] = accepted.segments
+    return Verdict(
+        word="SENT",
+        status=MessageStatus(accepted.status.value),
+        source=TimelineSource.PROVIDER_RESPONSE,
+        detail=accepted.detail,
+        values=values,
+    )
+
+
+def _failed(error: SendError, elsewhere: bool = False, blames: bool = False) -> Verdict:
+    return Verdict(
+        word="FAILED",
+        status=MessageStatus.FAILED,
+        source=TimelineSource.PROVIDER_RESPONSE,
+        detail=error.message,
+        values={"failure": failure_of(error)},
+        error=error,
+        elsewhere=elsewhere,
+        blames=blames,
+    )
+
+
+def _transient(finished: Finished, error: SendError, at: dt.datetime, may_move: bool = True) -> Verdict:
+    message, tries = finished.message, finished.claim.tries + 1
+    due = retry.next_try(message.flow, tries, message.created_at, at)
+    if due is None:
+        return _failed(error, elsewhere=may_move)
+    if message.expires_at is not None and due >= message.expires_at:
+        return _expired(error)
+    elsewhere = may_move and tries >= retry.POLICIES[message.flow].patience
+    return _again("RETRY", error, due, counts=True, elsewhere=elsewhere)
+
+
+def _throttled(finished: Finished, error: SendError, at: dt.datetime) -> Verdict:
+    message = finished.message
+    until = at + retry.pause(error.retry_after)
+    if until >= message.created_at + retry.POLICIES[message.flow].age:
+        return _failed(error, elsewhere=True)
+    if message.expires_at is not None and until >= message.expires_at:
+        return _expired(error)
+    return _again("THROTTLED", error, until, pause_until=until)
+
+
+def _unknown(finished: Finished, error: SendError, at: dt.datetime) -> Verdict:
+    if BY_REF[finished.connector.template_ref].about.capabilities.deduplicates:
+        return _transient(finished, error, at, may_move=False)
+    return Verdict(
+        word="UNKNOWN",
+        status=MessageStatus.UNKNOWN,
+        source=TimelineSource.DISPATCHER,
+        detail=error.message,
+        values={"failure": failure_of(error)},
+        error=error,
+    )
+
+
+def _again(
+    word: str,
+    error: SendError,
+    due: dt.datetime,
+    *,
+    counts: bool = False,
+    elsewhere: bool = False,
+    pause_until: dt.datetime | None = None,
+) -> Verdict:
+    return Verdict(
+        word=word,
+        status=MessageStatus.QUEUED,
+        source=TimelineSource.DISPATCHER,
+        detail=error.message,
+        error=error,
+        again_at=due,
+        counts=counts,
+        elsewhere=elsewhere,
+        pause_until=pause_until,
+    )
+
+
+def _expired(error: SendError) -> Verdict:
+    return Verdict(
+        word="FAILED",
+        status=MessageStatus.EXPIRED,
+        source=TimelineSource.DISPATCHER,
+        detail=EXPIRED.message,
+        values={"failure": failure_of(EXPIRED)},
+        error=error,
+    )
+
+
+EXPIRED = SendError(FailureKind.EXPIRED, "MESSAGE_EXPIRED", "The message was not sent within its validity.")
+
+
+def failure_of(error: SendError) -> dict[str, Any]:
+    """A failure as it is stored with a message and an attempt."""
+    return {
+        "code": error.code,
+        "kind": error.kind.value,
+        "message": error.message,
+        "provider_code": error.provider_code,
+        "provider_message": error.provider_message,
+        "is_retryable": error.kind in (FailureKind.TRANSIENT, FailureKind.THROTTLED),
+    }

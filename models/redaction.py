@@ -1,0 +1,96 @@
+"""Forgetting whom a message went to and what it said. What is counted stays: status, times, codes, attempts, events.
+
+A provider's name for a message may spell out its recipient (a WhatsApp id does), and later receipts come by that name: it is
+replaced by a hash, by which those receipts still find the message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import and_, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.base import JsonObject, now
+from models.events import Event
+from models.messages import Attempt, Message
+from models.receipts import Receipt
+from models.waiting import UNDER_WAY
+
+FORGOTTEN = "(deleted)"
+OURS = "API"
+EMPTIED = ("subject", "body", "html", "template", "details")
+
+
+def alias(external_id: str) -> str:
+    """What a provider's name for a redacted message is stored as."""
+    return f"deleted:{hashlib.sha256(external_id.encode()).hexdigest()}"
+
+
+async def lock(session: AsyncSession, workspace_id: str, message_id: str) -> Message | None:
+    """A message that nothing of ours will happen to any more, held against receipts until the transaction ends."""
+    mine = (Message.workspace_id == workspace_id, Message.id == message_id, Message.status.not_in(UNDER_WAY))
+    found = select(Message).where(*mine).with_for_update()
+    return await session.scalar(found.execution_options(populate_existing=True))
+
+
+async def redact(session: AsyncSession, message: Message) -> Message:
+    """Forget everything about a locked message that names its recipient or quotes it. `updated_at` goes on telling when its
+    delivery last moved."""
+    await _attempts(session, message)
+    await _receipts(session, message)
+    await _timeline(session, message)
+    return await _message(session, message)
+
+
+async def _message(session: AsyncSession, message: Message) -> Message:
+    values: dict[str, Any] = dict.fromkeys(EMPTIED)
+    values |= {"to": "", "media": [], "fallbacks": [], "fallback_at": None, "redacted_at": now()}
+    values |= {"external_id": _alias(message.external_id), "failure": wordless(message.failure)}
+    mine = (Message.workspace_id == message.workspace_id, Message.id == message.id)
+    changed = update(Message).where(*mine).values(values).returning(Message)
+    return (await session.scalars(changed.execution_options(populate_existing=True))).one()
+
+
+async def _attempts(session: AsyncSession, message: Message) -> None:
+    mine = (Attempt.workspace_id == message.workspace_id, Attempt.message_id == message.id)
+    for attempt in (await session.scalars(select(Attempt).where(*mine))).all():
+        attempt.exchange, attempt.failure = None, wordless(attempt.failure)
+        attempt.external_id = _alias(attempt.external_id)
+    await session.flush()
+
+
+async def _receipts(session: AsyncSession, message: Message) -> None:
+    """Those that were applied, and those still parked under the provider's name for it."""
+    parked = and_(Receipt.connector_id == message.connector_id, Receipt.external_id == message.external_id)
+    mine = (Receipt.workspace_id == message.workspace_id, or_(Receipt.message_id == message.id, parked))
+    for receipt in (await session.scalars(select(Receipt).where(*mine))).all():
+        muted(receipt)
+    await session.flush()
+
+
+def muted(receipt: Receipt) -> Receipt:
+    """A receipt of a redacted message: what it reports, without the provider's words."""
+    receipt.raw, receipt.detail, receipt.failure = {}, None, wordless(receipt.failure)
+    receipt.external_id = alias(receipt.external_id)
+    return receipt
+
+
+async def _timeline(session: AsyncSession, message: Message) -> None:
+    """Details are kept where the API wrote them: those are sentences of ours that name nobody."""
+    mine = (Event.workspace_id == message.workspace_id, Event.subject_id == message.id)
+    for event in (await session.scalars(select(Event).where(*mine))).all():
+        if event.payload.get("detail") and event.payload.get("source") != OURS:
+            event.payload = {**event.payload, "detail": None}
+    await session.flush()
+
+
+def wordless(failure: Mapping[str, Any] | None) -> JsonObject | None:
+    """A failure's codes without its sentences, which may quote the recipient."""
+    return {**failure, "message": FORGOTTEN, "provider_message": None} if failure else None
+
+
+def _alias(external_id: str | None) -> str | None:
+    return alias(external_id) if external_id is not None else None
