@@ -11,7 +11,7 @@ test: .venv/.dev graphiql
 	@$(BIN)/python -m pytest
 
 demo: .venv/.dev
-	@PATCHBAY_ALLOW_PRIVATE_ADDRESSES=true $(BIN)/python -m gateway.demo
+	@$(BIN)/python -m gateway.demo
 
 check: .venv/.dev
 	@$(BIN)/ruff format --check .
@@ -39,6 +39,23 @@ schema: .venv/.runtime
 .venv/.dev: .venv/.runtime requirements-dev.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
+
+# GraphiQL's files, from npm and kept by ourselves; the copied lock file says which. Without them /graphql says what to do.
+VENDOR := gateway/static/vendor
+ASSETS := graphiql/graphiql.min.js graphiql/graphiql.min.css graphql-ws/umd/graphql-ws.min.js \
+	react/umd/react.production.min.js react-dom/umd/react-dom.production.min.js
+graphiql: $(VENDOR)/package-lock.json
+	@:
+
+$(VENDOR)/package-lock.json: package-lock.json
+	@if ! command -v npm > /dev/null; then \
+		echo "GraphiQL is left out: it takes Node.js with npm to fetch it. Install them and run make graphiql."; \
+	elif ! npm ci --silent --fetch-retries=1 --fetch-retry-mintimeout=1000 --fetch-timeout=30000; then \
+		echo "GraphiQL is left out: npm could not fetch it. Run make graphiql when the npm registry can be reached."; \
+	else \
+		rm -rf $(VENDOR) && mkdir -p $(VENDOR) && cp $(addprefix node_modules/,$(ASSETS)) $(VENDOR) && \
+		rm -rf node_modules && cp package-lock.json $@; \
+	fi
 
 # Compiled by hand when a dependency in pyproject.toml changes.
 LOCK := $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-header --no-annotate \

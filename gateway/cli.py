@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+import logging
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 import uvloop
@@ -12,13 +14,14 @@ from rich.console import Console
 
 from gateway import keys, logs
 from gateway.auth import mint, parse_ttl
-from gateway.serve import only_process, prepare, serve, work
+from gateway.serve import current_database, only_process, open_database, prepare, serve, work
 from gateway.settings import Settings, SettingsError
 from models import migrate as migrations
 from models import workspaces
 from models.database import Database
 from models.vault import Vault
 from models.workspaces import Workspace
+from resolvers.workspaces import LONGEST_NAME
 
 DEMO = "demo"
 TOKEN_TTL = "12h"
@@ -30,7 +33,7 @@ out, err = Console(soft_wrap=True, highlight=False), Console(stderr=True, soft_w
 def main() -> None:
     """Run the command line; a mistake of the operator's is a sentence, not a traceback."""
     try:
-        app()
+        app(prog_name="patchbay")
     except SettingsError as error:
         for line in error.lines:
             err.print(f"patchbay: {line}", style="red", markup=False)
@@ -46,7 +49,7 @@ def serve_command(
     """Answer clients; migrates a SQLite database and, on the first start, makes a demo workspace."""
     settings, made = _ready()
     with only_process(settings):
-        _run(_serve(settings, settings.worker if worker is None else worker, made is not None))
+        uvloop.run(_serve(settings, settings.worker if worker is None else worker, made is not None))
 
 
 async def _serve(settings: Settings, worker: bool, first_start: bool) -> None:
@@ -60,9 +63,7 @@ async def _serve(settings: Settings, worker: bool, first_start: bool) -> None:
 
 def _welcome(settings: Settings, address: str, workspace: Workspace, first_start: bool) -> None:
     if first_start:
-        out.print(
-            f"First start: keys written to {settings.data_dir / 'patchbay.keys'} (mode 600). Keep them with your backups."
-        )
+        out.print(f"First start: keys written to {settings.data_dir / keys.FILE_NAME} (mode 600). Keep them with your backups.")
     out.print(f"Patchbay listens on {address}", style="bold")
     if settings.graphiql:
         out.print(f"  GraphiQL   {address}/graphql")
@@ -80,7 +81,12 @@ def worker_command() -> None:
     """Send messages without answering clients; on PostgreSQL, as many as you like."""
     settings, _ = _ready()
     with only_process(settings):
-        _run(work(settings))
+        uvloop.run(_work(settings))
+
+
+async def _work(settings: Settings) -> None:
+    await prepare(settings, DEMO)
+    await work(settings)
 
 
 @app.command("migrate")
@@ -88,14 +94,15 @@ def migrate_command() -> None:
     """Bring the database to the present schema."""
     settings, _ = _ready()
     with only_process(settings):
-        _run(_migrate(settings))
+        uvloop.run(_migrate(settings))
     out.print(f"The database is at migration {migrations.newest()}.")
 
 
 async def _migrate(settings: Settings) -> None:
     database = Database(settings.database_url)
     try:
-        await migrations.upgrade(database.engine)
+        with open_database(settings):
+            await migrations.upgrade(database.engine)
     finally:
         await database.close()
 
@@ -113,22 +120,19 @@ def token_command(
     """Print a token for a workspace, as the last line."""
     settings, _ = _ready()
     with _sentences():
+        if not 1 <= len(workspace) <= LONGEST_NAME:
+            raise ValueError(f"A workspace's name has 1 to {LONGEST_NAME} characters.")
         lifetime = parse_ttl(ttl)
         wanted = scopes.replace(",", " ").split()
         mint(settings, "check", subject, wanted, lifetime, admin=admin)
-    found = _run(_workspace(settings, workspace))
+    found = uvloop.run(_workspace(settings, workspace))
     with _sentences():
         typer.echo(mint(settings, found.id, subject, wanted, lifetime, admin=admin))
 
 
 async def _workspace(settings: Settings, name: str) -> Workspace:
     """The workspace of this name. Writes only when there is none, beside a server that may be running."""
-    database = Database(settings.database_url)
-    try:
-        if not await migrations.is_current(database.engine):
-            if not database.is_sqlite:
-                raise SettingsError("The database is not up to date; run `patchbay migrate` first.")
-            await migrations.upgrade(database.engine)
+    async with current_database(settings) as database:
         async with database.read() as session:
             found = await workspaces.by_name(session, name)
         if found is None:
@@ -136,8 +140,6 @@ async def _workspace(settings: Settings, name: str) -> Workspace:
                 found = await workspaces.create(session, name)
             err.print(f"Made the workspace {name}.", markup=False)
         return found
-    finally:
-        await database.close()
 
 
 @contextmanager
@@ -148,16 +150,13 @@ def _sentences() -> Iterator[None]:
         raise SettingsError(str(error)) from None
 
 
-def _ready() -> tuple[Settings, Any]:
-    """Settings with their keys, and logs that know them."""
+def _ready() -> tuple[Settings, Path | None]:
+    """Settings with their keys, the key file if it was made just now, and logs that know the keys."""
     settings, made = keys.provide(Settings.load())
     vault = Vault.parse(settings.secret_keys.get_secret_value() if settings.secret_keys else "")
     logs.configure(settings.log_level, settings.log_format, fingerprint=lambda to: vault.fingerprint(to, "recipient"))
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     return settings, made
-
-
-def _run(job: Coroutine[Any, Any, Any]) -> Any:
-    return uvloop.run(job)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,19 @@ import fcntl
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import structlog
 import uvicorn
+from alembic.util import CommandError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 from gateway.app import Application
 from gateway.routes import serve_paths
-from gateway.settings import Settings, SettingsError
+from gateway.settings import Settings, SettingsError, variable
 from models import migrate, workspaces
 from models.database import Database
 from models.workspaces import Workspace
@@ -43,8 +46,10 @@ def only_process(settings: Settings) -> Iterator[None]:
     if path is None:
         yield
         return
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with Path(f"{path}.lock").open("a") as held:
+    with open_database(settings):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = Path(f"{path}.lock").open("a")
+    with lock as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -52,18 +57,44 @@ def only_process(settings: Settings) -> Iterator[None]:
         yield
 
 
-async def prepare(settings: Settings, demo: str) -> Workspace:
-    """Migrate a SQLite database and give an empty one its first workspace. PostgreSQL must have been migrated."""
+@contextmanager
+def open_database(settings: Settings) -> Iterator[None]:
+    """Turn what keeps a database from being used into a SettingsError."""
+    try:
+        yield
+    except CommandError:
+        reason = f"another version of Patchbay migrated it; this one ends at migration {migrate.newest()}"
+    except DBAPIError as error:
+        reason = str(error.orig).partition("\n")[0]
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    else:
+        return
+    url = make_url(settings.database_url)
+    place = settings.database_file or f"{url.host or 'localhost'}/{url.database}"
+    raise SettingsError(f"{variable('database_url')}: {place} cannot be used ({reason}).")
+
+
+@asynccontextmanager
+async def current_database(settings: Settings) -> AsyncIterator[Database]:
+    """The database with every migration: run here on SQLite, while PostgreSQL must have been migrated."""
     database = Database(settings.database_url)
     try:
-        if database.is_sqlite:
-            await migrate.upgrade(database.engine)
-        elif not await migrate.is_current(database.engine):
-            raise SettingsError("The database is not up to date; run `patchbay migrate` first.")
-        async with database.write() as session:
-            return await workspaces.first_or_create(session, demo)
+        with open_database(settings):
+            if not await migrate.is_current(database.engine):
+                if not database.is_sqlite:
+                    raise SettingsError("The database is not up to date; run `patchbay migrate` first.")
+                await migrate.upgrade(database.engine)
+                log.info("migrated", migration=migrate.newest())
+        yield database
     finally:
         await database.close()
+
+
+async def prepare(settings: Settings, demo: str) -> Workspace:
+    """Bring the database up to date, and give an empty one its first workspace."""
+    async with current_database(settings) as database, database.write() as session:
+        return await workspaces.first_or_create(session, demo)
 
 
 async def serve(settings: Settings, worker: bool, started: Callable[[str], Awaitable[None]]) -> None:
@@ -78,7 +109,7 @@ async def serve(settings: Settings, worker: bool, started: Callable[[str], Await
         ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
-        log_level=None,
+        log_level="warning",
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -89,6 +120,7 @@ async def serve(settings: Settings, worker: bool, started: Callable[[str], Await
     await application.start(worker)
     serving = asyncio.create_task(server.serve([listener]))
     try:
+        log.info("started", database=application.database.engine.name, worker=worker)
         await started(f"http://{_shown(settings.host)}:{listener.getsockname()[1]}")
         await asyncio.wait({serving, asyncio.ensure_future(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
@@ -106,7 +138,9 @@ async def work(settings: Settings) -> None:
     stop = _on_signal()
     await application.start(worker=True)
     try:
+        log.info("started", database=application.database.engine.name, worker=True)
         await stop.wait()
+        log.info("stopping")
     finally:
         await application.stop()
         log.info("stopped")
@@ -115,7 +149,11 @@ async def work(settings: Settings) -> None:
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Its protocol is named, or asyncio would not switch Nagle's delay off; a peer that takes nothing
     for half a minute is cut off."""
-    family, kind, _proto, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise SettingsError(f"Cannot listen on {host}:{port}: {error.strerror}.") from None
+    family, kind, _proto, _name, address = found[0]
     listener = socket.socket(family, kind, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
