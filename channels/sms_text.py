@@ -89,7 +89,7 @@ def is_gsm(text: str) -> bool:
 def gsm_safe(text: str) -> str | None:
     """The text with its typography made plain, if that makes it GSM7. Never half, and never another spelling: an accent stays
     or nothing changes. None where nothing needs to change, or that is not enough."""
-    if is_gsm(text):
+    if is_gsm(text) or not _CURABLE.issuperset(text):
         return None
     # Not NFC: it takes quadratic time on a long run of combining marks.
     for pair, letter in _COMPOSED.items():
@@ -134,3 +134,4 @@ _PLAIN: Mapping[int, str] = str.maketrans(
         **{"\u212b": "Å", "\u2126": "Ω", "\u2206": "Δ", "\u212a": "K"},
     }
 )
+_CURABLE = _ALPHABET.union(map(chr, _PLAIN), *_COMPOSED)

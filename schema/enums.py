@@ -10,6 +10,7 @@ import strawberry
 from channels.base import ChannelType, CheckStatus, ReleaseStatus, TrafficType
 from channels.errors import FailureKind
 from channels.relays import SmtpSecurity
+from channels.sms_text import TextEncoding
 from delivery.route import RouteOutcome
 from models.connectors import CircuitState, ComponentStatus, Stage
 from models.messages import MessageStatus
@@ -76,6 +77,16 @@ _expose(
         "STARTTLS": "Plain connection upgraded to TLS before anything is said; usual on port 587. Never optional.",
         "TLS": "TLS from the first byte; usual on port 465.",
         "NONE": "No protection; for servers on the same machine or network.",
+    },
+)
+_expose(
+    TextEncoding,
+    "TextEncoding",
+    "How a text is written on its way.",
+    {
+        "GSM7": "The GSM 7-bit alphabet: 160 septets in an SMS, 153 in each part of several.",
+        "UCS2": "UTF-16: 70 units in an SMS, 67 in each part of several; what one character outside the GSM alphabet asks for.",
+        "UTF8": "UTF-8, as everywhere but in SMS.",
     },
 )
 _expose(

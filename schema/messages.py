@@ -10,6 +10,7 @@ from strawberry.scalars import JSON
 
 from channels.base import ChannelType
 from channels.errors import FailureKind
+from channels.sms_text import TextEncoding
 from delivery.route import RouteOutcome
 from models import messages as rows
 from models.messages import MessageStatus
@@ -117,7 +118,8 @@ class Message(Node):
     client_reference: str | None = strawberry.field(description="Your name for it.")
     external_id: str | None = strawberry.field(description="The provider's name for it.")
     batch_id: strawberry.ID | None = strawberry.field(description="The batch it was accepted in.")
-    segments: int | None = strawberry.field(description="Parts the provider counted.")
+    encoding: TextEncoding | None = strawberry.field(description="How the text of an SMS is written; null for other messages.")
+    segments: int | None = strawberry.field(description="Parts of an SMS: our count, then the provider's where it tells one.")
     scheduled_at: dt.datetime | None = strawberry.field(description="When it is to be sent.")
     expires_at: dt.datetime | None = strawberry.field(description="After this it is not sent any more.")
     sent_at: dt.datetime | None = strawberry.field(description="When the provider took it.")

@@ -13,6 +13,7 @@ from schema.base import ERRORS, SCALARS, Node
 from schema.connector_changes import ConnectorMutations
 from schema.connectors import Channel, ConnectorQueries
 from schema.context import Info
+from schema.estimates import EstimateQueries
 from schema.events import ChannelStatusChanged, DeliveryUpdated, EventQueries, Subscription
 from schema.message_changes import MessageMutations
 from schema.messages import MessageQueries
@@ -20,7 +21,7 @@ from schema.viewer import ViewerQueries, WorkspaceMutations
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(ViewerQueries, ConnectorQueries, MessageQueries, EventQueries):
+class Query(ViewerQueries, ConnectorQueries, MessageQueries, EstimateQueries, EventQueries):
     @strawberry.field(description="Anything with an id; null when the workspace has no such thing.")
     async def node(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]) -> Node | None:
         return await use_cases.get(info.context.call, id)  # type: ignore[return-value]
