@@ -10,13 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.base import Report
 from delivery.verdict import failure_of
-from models import messages, receipts
+from models import messages, receipts, redaction
 from models.base import now
 from models.connectors import Connector
 from models.database import Database
 from models.messages import Message, MessageStatus
 from models.receipts import Receipt
 from models.timeline import TimelineSource, message_changed, receipt_ignored
+
+KEPT_LOOKING = dt.timedelta(hours=1)
 
 
 async def take(database: Database, connector: Connector, report: Report) -> None:
@@ -25,21 +27,41 @@ async def take(database: Database, connector: Connector, report: Report) -> None
     async with database.write() as session:
         message = await messages.by_connector_external_id(session, workspace_id, connector.id, report.provider_id)
         receipt = _receipt(connector, report, message)
-        if await receipts.store(session, workspace_id, receipt) and message is not None:
+        is_new = await receipts.store(session, workspace_id, receipt)
+        if is_new and message is not None:
             await _apply(session, message, receipt)
+    if is_new and message is None:
+        await catch_up(database, [(connector.id, report.provider_id)])
 
 
-async def catch_up(session: AsyncSession, sent: Sequence[tuple[str, str, str, str]]) -> None:
-    """Apply the receipts that overtook the answer to a send: (workspace, message, connector, provider's id) of each."""
-    by_name = {
-        (connector_id, external_id): (workspace_id, message_id) for workspace_id, message_id, connector_id, external_id in sent
-    }
-    for receipt in await receipts.parked(session, list(by_name)):
-        workspace_id, message_id = by_name[receipt.connector_id, receipt.external_id]
-        message = await messages.get(session, workspace_id, message_id)
-        if message is not None:
-            await receipts.assign(session, workspace_id, receipt, message_id)
-            await _apply(session, message, receipt)
+async def catch_up(database: Database, names: Sequence[tuple[str, str]]) -> None:
+    """Apply receipts that overtook the answer to their send: (connector, provider's id) of each.
+
+    Both sides look for the other after their own commit, so whichever is later finds the earlier one.
+    """
+    if not names:
+        return
+    async with database.read() as session:
+        waiting = await receipts.parked(session, names)
+    if not waiting:
+        return
+    async with database.write() as session:
+        for receipt in waiting:
+            await _unpark(session, receipt)
+
+
+async def catch_up_all(database: Database) -> None:
+    """`catch_up` for what a process left undone that died between the two commits."""
+    async with database.read() as session:
+        names = await receipts.parked_and_known(session, now() - KEPT_LOOKING)
+    await catch_up(database, names)
+
+
+async def _unpark(session: AsyncSession, receipt: Receipt) -> None:
+    workspace_id = receipt.workspace_id
+    message = await messages.by_connector_external_id(session, workspace_id, receipt.connector_id, receipt.external_id)
+    if message is not None and await receipts.assign(session, workspace_id, receipt, message.id):
+        await _apply(session, message, receipt)
 
 
 async def _apply(session: AsyncSession, message: Message, receipt: Receipt) -> Message:
@@ -64,7 +86,7 @@ def _values(receipt: Receipt) -> dict[str, Any]:
 
 
 def _receipt(connector: Connector, report: Report, message: Message | None) -> Receipt:
-    return Receipt(
+    receipt = Receipt(
         connector_id=connector.id,
         event_id=report.event_id,
         workspace_id=connector.workspace_id,
@@ -77,6 +99,7 @@ def _receipt(connector: Connector, report: Report, message: Message | None) -> R
         occurred_at=_at_most_now(report.occurred_at),
         received_at=now(),
     )
+    return redaction.muted(receipt) if message is not None and message.redacted_at is not None else receipt
 
 
 def _at_most_now(at: dt.datetime) -> dt.datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -72,6 +72,24 @@ class Route:
         return [decision.stored() for decision in self.decisions]
 
 
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The connectors of a channel at one moment, in sending order; `paused` are those that rest."""
+
+    workspace_id: str
+    channel_type: str
+    connectors: Sequence[Connector]
+    paused: Mapping[str, Lane]
+
+
+async def candidates(session: AsyncSession, workspace_id: str, channel_type: str) -> Candidates:
+    at = now()
+    found = await connectors.all_of(session, workspace_id, channel_type)
+    resting = await lanes.by_ids(session, workspace_id, [connector.id for connector in found])
+    paused = {lane.id: lane for lane in resting if lane.paused_until is not None and lane.paused_until > at}
+    return Candidates(workspace_id, channel_type, found, paused)
+
+
 class Router:
     """Chooses by priority; among equals that suit equally well, each in its turn."""
 
@@ -97,18 +115,16 @@ class Router:
         tried: Collection[str] = frozenset(),
     ) -> Route:
         """The usable connector that comes first: priority, then fitness for one-time passwords, then its turn."""
-        candidates = await connectors.all_of(session, workspace_id, channel_type)
-        paused = await self._paused(session, workspace_id, candidates)
-        judged = [self._judge(rank, connector, message, tried) for rank, connector in enumerate(candidates)]
+        return self.among(await candidates(session, workspace_id, channel_type), message, tried)
+
+    def among(self, found: Candidates, message: Outbound, tried: Collection[str] = frozenset()) -> Route:
+        """As `of_channel`, of connectors that have been read."""
+        paused = found.paused
+        judged = [self._judge(rank, connector, message, tried) for rank, connector in enumerate(found.connectors)]
         usable = [d for d in judged if d.outcome is RouteOutcome.FALLBACK and d.connector.id not in paused]
         resting = [d for d in judged if d.outcome is RouteOutcome.FALLBACK and d.connector.id in paused]
-        chosen = self._next(workspace_id, channel_type, usable or resting, message.flow)
+        chosen = self._next(found.workspace_id, found.channel_type, usable or resting, message.flow)
         return Route([self._explained(decision, chosen, paused) for decision in judged])
-
-    async def _paused(self, session: AsyncSession, workspace_id: str, candidates: Sequence[Connector]) -> dict[str, Lane]:
-        at = now()
-        found = await lanes.by_ids(session, workspace_id, [connector.id for connector in candidates])
-        return {lane.id: lane for lane in found if lane.paused_until is not None and lane.paused_until > at}
 
     def _next(self, workspace_id: str, channel_type: str, usable: Sequence[Decision], flow: str) -> Decision | None:
         if not usable:
@@ -125,7 +141,7 @@ class Router:
         traffic = getattr(self._providers.of(connector), "traffic_type", None)
         return traffic is None or (traffic is TrafficType.TWO_FACTOR) == (flow == "OTP")
 
-    def _explained(self, decision: Decision, chosen: Decision | None, paused: dict[str, Lane]) -> Decision:
+    def _explained(self, decision: Decision, chosen: Decision | None, paused: Mapping[str, Lane]) -> Decision:
         if decision is chosen:
             reason = f"Verified and enabled, priority {decision.connector.priority}."
             return replace(decision, outcome=RouteOutcome.CHOSEN, reason=reason)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.base import Accepted
 from channels.errors import SendError
-from delivery import circuit, fallback, receipts, retry
+from delivery import circuit, fallback, retry
 from delivery.circuit import Circuits
 from delivery.outbound import outbound
 from delivery.route import Router
@@ -32,13 +32,19 @@ class Writing:
     again: list[Again] = field(default_factory=list)
     attempts: list[dict[str, Any]] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
-    sent: list[tuple[str, str, str, str]] = field(default_factory=list)
+    sent: list[tuple[str, str]] = field(default_factory=list)
     fallen: list[Finished] = field(default_factory=list)
 
 
-async def settle(session: AsyncSession, router: Router, circuits: Circuits, finished: Sequence[Finished]) -> None:
+async def settle(
+    session: AsyncSession, router: Router, circuits: Circuits, finished: Sequence[Finished]
+) -> Sequence[tuple[str, str]]:
     """One transaction's worth. Also for attempts whose lease was lost meanwhile: a late truth is still the truth, but only
-    the holder of the lease decides what happens to the job."""
+    the holder of the lease decides what happens to the job.
+
+    Answers what providers now know our messages by: (connector, its id) of each. Receipts may have come for them already;
+    the caller has them taken once this is committed (`receipts.catch_up`).
+    """
     at = now()
     held = await queue.held(session, [item.claim for item in finished])
     standing = await messages.statuses(session, [item.claim.message_id for item in finished])
@@ -52,9 +58,9 @@ async def settle(session: AsyncSession, router: Router, circuits: Circuits, fini
             _move(session, item, verdict, writing)
     await _write(session, writing)
     await _tell_of_connectors(session, circuits, finished, verdicts)
-    await receipts.catch_up(session, writing.sent)
     for item in writing.fallen:
         await fallback.take_next(session, router, item.message)
+    return writing.sent
 
 
 async def _decide_job(session: AsyncSession, router: Router, item: Finished, verdict: Verdict, writing: Writing) -> None:
@@ -103,7 +109,7 @@ def _move(session: AsyncSession, item: Finished, verdict: Verdict, writing: Writ
     message_changed(session, message, previous, verdict.source, detail=detail, attempt=number)
     external_id = verdict.values.get("external_id")
     if accepted and external_id is not None:
-        writing.sent.append((message.workspace_id, message.id, item.connector.id, external_id))
+        writing.sent.append((item.connector.id, external_id))
     if verdict.status is MessageStatus.FAILED and message.fallbacks:
         writing.fallen.append(item)
 

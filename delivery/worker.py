@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange
-from delivery import circuit, fallback
+from delivery import circuit, fallback, receipts
 from delivery.attempt import hand_over
 from delivery.circuit import Circuits
 from delivery.outbound import outbound
@@ -227,7 +227,8 @@ class Worker:
         while True:
             try:
                 async with self._database.write() as session:
-                    await settle(session, self._router, self._circuits, batch)
+                    sent = await settle(session, self._router, self._circuits, batch)
+                await receipts.catch_up(self._database, sent)
                 return
             except SQLAlchemyError:
                 log.exception("outcomes_not_stored", messages=len(batch))
@@ -251,6 +252,7 @@ class Worker:
         for workspace_id, connector_id in waiting:
             async with self._database.write() as session:
                 await fallback.evacuate(session, self._router, workspace_id, connector_id)
+        await receipts.catch_up_all(self._database)
         if not self._alone:
             await self._recover(now())
 

@@ -11,9 +11,9 @@ from sqlalchemy import ForeignKey, Index, String, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from models import queue
 from models.base import Base, now
 from models.messages import RANK, Message, MessageStatus
-from models.queue import Job
 from models.waiting import UNDER_WAY
 
 
@@ -112,7 +112,7 @@ async def store(
     await session.flush()
     if messages:
         await session.execute(insert(Message), [_values(message) for message in messages])
-        await session.execute(insert(Job), [dict(job) for job in jobs])
+        await queue.enqueue_all(session, jobs)
 
 
 def _values(message: Message) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -100,6 +101,7 @@ class Message(Base):
     delivered_at: Mapped[dt.datetime | None]
     created_at: Mapped[dt.datetime]
     updated_at: Mapped[dt.datetime]
+    redacted_at: Mapped[dt.datetime | None]
 
 
 class Attempt(Base):
@@ -193,11 +195,17 @@ async def by_external_id(session: AsyncSession, workspace_id: str, external_id: 
     return await session.scalar(select(Message).where(*mine).order_by(Message.id.desc()).limit(1))
 
 
+def alias(external_id: str) -> str:
+    """What a provider's name for a redacted message is kept as: the name may spell out the recipient."""
+    return f"redacted:{hashlib.sha256(external_id.encode()).hexdigest()}"
+
+
 async def by_connector_external_id(
     session: AsyncSession, workspace_id: str, connector_id: str, external_id: str
 ) -> Message | None:
-    """The message one of whose attempts through this connector the provider calls so."""
-    tried = select(Attempt.message_id).where(Attempt.connector_id == connector_id, Attempt.external_id == external_id)
+    """The message one of whose attempts through this connector the provider calls so, redacted or not."""
+    names = (external_id, alias(external_id))
+    tried = select(Attempt.message_id).where(Attempt.connector_id == connector_id, Attempt.external_id.in_(names))
     mine = (Message.workspace_id == workspace_id, Message.id.in_(tried))
     return await session.scalar(select(Message).where(*mine).order_by(Message.id.desc()).limit(1))
 

@@ -12,11 +12,20 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from models import connectors, events, lanes, messages, queue, receipts, workspaces
+from models import batches, connectors, events, lanes, messages, queue, receipts, workspaces
 from models.base import Base
 
 METADATA = Base.metadata
-NOUNS = (connectors, events, lanes, messages, queue, receipts, workspaces)  # imported so that METADATA holds their tables
+NOUNS = (
+    batches,
+    connectors,
+    events,
+    lanes,
+    messages,
+    queue,
+    receipts,
+    workspaces,
+)  # imported so that METADATA holds their tables
 
 
 def config(connection: Connection | None = None) -> Config:

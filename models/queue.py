@@ -7,7 +7,7 @@ finished job is deleted: the truth is on the message. Scheduled jobs stay out of
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,21 +114,39 @@ async def enqueue(
 
     `attempts` is how many the message has had, so that their numbers go on.
     """
-    await session.execute(
-        insert(Job).values(
-            message_id=message_id,
-            workspace_id=workspace_id,
-            lane_id=lane_id,
-            priority=priority,
-            state=READY if run_at is None else SCHEDULED,
-            run_at=run_at,
-            expires_at=expires_at,
-            is_pinned=is_pinned,
-            attempts=attempts,
-            tries=0,
-            fence=0,
-        )
-    )
+    job = entry(workspace_id, message_id, lane_id, priority, run_at=run_at, expires_at=expires_at, is_pinned=is_pinned)
+    await enqueue_all(session, [{**job, "attempts": attempts}])
+
+
+def entry(
+    workspace_id: str,
+    message_id: str,
+    lane_id: str,
+    priority: int,
+    *,
+    run_at: dt.datetime | None,
+    expires_at: dt.datetime | None,
+    is_pinned: bool,
+) -> dict[str, Any]:
+    """A job that has not been tried, for `enqueue_all`."""
+    return {
+        "message_id": message_id,
+        "workspace_id": workspace_id,
+        "lane_id": lane_id,
+        "priority": priority,
+        "state": READY if run_at is None else SCHEDULED,
+        "run_at": run_at,
+        "expires_at": expires_at,
+        "is_pinned": is_pinned,
+        "attempts": 0,
+        "tries": 0,
+        "fence": 0,
+    }
+
+
+async def enqueue_all(session: AsyncSession, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Many jobs in one statement."""
+    await session.execute(insert(Job), list(entries))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,19 +5,28 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from sqlalchemy import Index, String, select, tuple_, update
+from sqlalchemy import Index, String, and_, select, text, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, JsonObject
+from models.messages import Attempt
 
 
 class Receipt(Base):
     """`message_id` is empty while no message with this `external_id` is known."""
 
     __tablename__ = "receipt"
-    __table_args__ = (Index("ix_receipt_external", "connector_id", "external_id"),)
+    __table_args__ = (
+        Index("ix_receipt_external", "connector_id", "external_id"),
+        Index(
+            "ix_receipt_parked",
+            "received_at",
+            sqlite_where=text("message_id IS NULL"),
+            postgresql_where=text("message_id IS NULL"),
+        ),
+    )
 
     connector_id: Mapped[str] = mapped_column(String(40), primary_key=True)
     event_id: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -48,10 +57,21 @@ async def parked(session: AsyncSession, names: Sequence[tuple[str, str]]) -> Seq
     return (await session.scalars(select(Receipt).where(*mine).order_by(Receipt.received_at))).all()
 
 
-async def assign(session: AsyncSession, workspace_id: str, receipt: Receipt, message_id: str) -> None:
+async def parked_and_known(session: AsyncSession, since: dt.datetime, limit: int = 100) -> list[tuple[str, str]]:
+    """Parked receipts received since then whose message is known by now: (connector, provider's id) of each."""
+    known = and_(Attempt.connector_id == Receipt.connector_id, Attempt.external_id == Receipt.external_id)
+    parked = (Receipt.message_id.is_(None), Receipt.received_at > since)
+    found = select(Receipt.connector_id, Receipt.external_id).join(Attempt, known).where(*parked).limit(limit)
+    return [(connector_id, external_id) for connector_id, external_id in await session.execute(found)]
+
+
+async def assign(session: AsyncSession, workspace_id: str, receipt: Receipt, message_id: str) -> bool:
+    """Say whose a parked receipt is; False when that was said before."""
     mine = (
         Receipt.workspace_id == workspace_id,
         Receipt.connector_id == receipt.connector_id,
         Receipt.event_id == receipt.event_id,
+        Receipt.message_id.is_(None),
     )
-    await session.execute(update(Receipt).where(*mine).values(message_id=message_id))
+    assigned = update(Receipt).where(*mine).values(message_id=message_id).returning(Receipt.event_id)
+    return await session.scalar(assigned) is not None

@@ -6,7 +6,6 @@ replaced by a hash, by which those receipts still find the message.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,18 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import JsonObject, now
 from models.events import Event
-from models.messages import Attempt, Message
+from models.messages import Attempt, Message, alias
 from models.receipts import Receipt
 from models.waiting import UNDER_WAY
 
-FORGOTTEN = "(deleted)"
+FORGOTTEN = "(redacted)"
 OURS = "API"
 EMPTIED = ("subject", "body", "html", "template", "details")
-
-
-def alias(external_id: str) -> str:
-    """What a provider's name for a redacted message is stored as."""
-    return f"deleted:{hashlib.sha256(external_id.encode()).hexdigest()}"
 
 
 async def lock(session: AsyncSession, workspace_id: str, message_id: str) -> Message | None:

@@ -44,6 +44,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("receipt", schema=None) as batch_op:
         batch_op.create_index("ix_receipt_external", ["connector_id", "external_id"], unique=False)
+        batch_op.create_index(
+            "ix_receipt_parked",
+            ["received_at"],
+            unique=False,
+            sqlite_where=sa.text("message_id IS NULL"),
+            postgresql_where=sa.text("message_id IS NULL"),
+        )
 
     op.create_table(
         "workspace",
@@ -328,6 +335,9 @@ def downgrade() -> None:
     op.drop_table("connector")
     op.drop_table("workspace")
     with op.batch_alter_table("receipt", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_receipt_parked", sqlite_where=sa.text("message_id IS NULL"), postgresql_where=sa.text("message_id IS NULL")
+        )
         batch_op.drop_index("ix_receipt_external")
 
     op.drop_table("receipt")
