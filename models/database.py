@@ -10,20 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from typing import Any
 
 import orjson
-from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
-from models import events
+from models import events, sqlite
 
 GROUP = 256
 READERS = 4
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON", "journal_size_limit=67108864")
 
 
 class Database:
@@ -32,8 +28,8 @@ class Database:
     def __init__(self, url: str, on_commit: Callable[[set[str]], None] | None = None) -> None:
         self.on_commit = on_commit or (lambda _workspaces: None)
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        self.engine = _sqlite(url, 1, "BEGIN IMMEDIATE") if self.is_sqlite else _postgresql(url)
-        self._readers = _sqlite(url, READERS, "BEGIN", query_only=True) if self.is_sqlite else self.engine
+        self.engine = sqlite.engine(url, 1, "BEGIN IMMEDIATE") if self.is_sqlite else _postgresql(url)
+        self._readers = sqlite.engine(url, READERS, "BEGIN", query_only=True) if self.is_sqlite else self.engine
         self._writer = _Writer(self.engine, self)
 
     @asynccontextmanager
@@ -82,17 +78,7 @@ class _Writer:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
-        self._waiting += 1
-        try:
-            await self._turn.acquire()
-        finally:
-            self._waiting -= 1
-        try:
-            group = self._group or await self._begin()
-        except BaseException:
-            self._turn.release()
-            raise
-        group.size += 1
+        group = await self._join()
         session = AsyncSession(group.connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
         rung: set[str] = set()
         try:
@@ -102,6 +88,30 @@ class _Writer:
         finally:
             await asyncio.shield(asyncio.ensure_future(self._leave(group, session, rung)))
         await asyncio.shield(group.committed)
+
+    async def _join(self) -> _Group:
+        """Wait for the turn; the open group, or a new one."""
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        except asyncio.CancelledError:
+            self._waiting -= 1
+            await asyncio.shield(asyncio.ensure_future(self._relieve()))
+            raise
+        self._waiting -= 1
+        try:
+            group = self._group or await self._begin()
+        except BaseException:
+            self._turn.release()
+            raise
+        group.size += 1
+        return group
+
+    async def _relieve(self) -> None:
+        """Commit a group whose last member left that to one who then did not come."""
+        async with self._turn:
+            if self._group is not None and not self._waiting:
+                await self._commit(self._group)
 
     async def _begin(self) -> _Group:
         connection = await self._engine.connect()
@@ -119,12 +129,19 @@ class _Writer:
             await session.close()
             group.rung |= rung
             if not self._waiting or group.size >= GROUP:
-                await group.connection.commit()
-                await self._disband(group, None)
+                await self._commit(group)
         except SQLAlchemyError as error:
             await self._disband(group, error)
         finally:
             self._turn.release()
+
+    async def _commit(self, group: _Group) -> None:
+        try:
+            await group.connection.commit()
+        except SQLAlchemyError as error:
+            await self._disband(group, error)
+        else:
+            await self._disband(group, None)
 
     async def _disband(self, group: _Group, error: SQLAlchemyError | None) -> None:
         self._group = None
@@ -135,6 +152,8 @@ class _Writer:
             group.committed.set_exception(error)
             group.committed.exception()  # its members may all have failed on their own: no warning then
         with suppress(SQLAlchemyError):
+            if error is not None:  # a failed COMMIT leaves its transaction open, and nothing would roll it back
+                await group.connection.invalidate()
             await group.connection.close()
 
     async def close(self) -> None:
@@ -143,34 +162,7 @@ class _Writer:
                 await self._group.connection.close()
 
 
-def _dumps(value: Any) -> str:
-    return orjson.dumps(value).decode()
-
-
-def _sqlite(url: str, size: int, begin: str, query_only: bool = False) -> AsyncEngine:
-    path = make_url(url).database
-    if path:
-        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = create_async_engine(
-        url, pool_size=size, max_overflow=0, pool_timeout=60, json_serializer=_dumps, json_deserializer=orjson.loads
-    )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in (*PRAGMAS, *(("query_only=ON",) if query_only else ())):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def start(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
-
-
 def _postgresql(url: str) -> AsyncEngine:
     return create_async_engine(
-        url, pool_size=10, max_overflow=10, pool_pre_ping=True, json_serializer=_dumps, json_deserializer=orjson.loads
+        url, pool_size=10, max_overflow=10, pool_pre_ping=True, json_serializer=sqlite.dumps, json_deserializer=orjson.loads
     )
