@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models import queue
-from models.base import Base, now
+from models.base import Base
 from models.messages import RANK, Message, MessageStatus
 from models.waiting import UNDER_WAY
 

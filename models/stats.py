@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, cast, extract, func, select
+from sqlalchemy import BigInteger, ColumnElement, cast, extract, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import ids
@@ -49,18 +49,20 @@ async def cells(session: AsyncSession, workspace_id: str, where: Filter, span: S
     keys = (start, Message.channel_type, Message.status)
     grouped = select(*keys, func.count()).where(*_within(workspace_id, where, span)).group_by(*keys).order_by(start)
     found = await session.execute(grouped)
-    return [Cell(dt.datetime.fromtimestamp(begun, dt.UTC), *rest) for begun, *rest in found]
+    return [Cell(dt.datetime.fromtimestamp(begun, dt.UTC), channel, status, number) for begun, channel, status, number in found]
 
 
 async def times(session: AsyncSession, workspace_id: str, where: Filter, span: Span, limit: int) -> Sequence[Times]:
     """Of the newest messages that were taken by a provider."""
     columns = (Message.created_at, Message.scheduled_at, Message.sent_at, Message.delivered_at)
-    sent = (*_within(workspace_id, where, span), Message.sent_at.is_not(None))
-    found = await session.execute(select(*columns).where(*sent).order_by(Message.id.desc()).limit(limit))
-    return [Times(max(created, planned or created), sent_at, arrived) for created, planned, sent_at, arrived in found]
+    taken = (*_within(workspace_id, where, span), Message.sent_at.is_not(None))
+    found = await session.execute(select(*columns).where(*taken).order_by(Message.id.desc()).limit(limit))
+    return [
+        Times(max(created, planned or created), sent, arrived) for created, planned, sent, arrived in found if sent is not None
+    ]
 
 
-def _within(workspace_id: str, where: Filter, span: Span) -> list[object]:
+def _within(workspace_id: str, where: Filter, span: Span) -> list[ColumnElement[bool]]:
     """Ids sort by creation, so the primary list index finds the span; a day to either side forgives clocks that jump."""
     return [
         *where.clauses(workspace_id),

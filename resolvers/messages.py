@@ -17,7 +17,6 @@ from channels.errors import SendError
 from channels.sms_text import Packed
 from delivery import retry
 from delivery.route import Route
-from models import connectors as connector_rows
 from models import ids, queue
 from models import messages as rows
 from models.base import now
@@ -27,6 +26,7 @@ from models.messages import Filter, Message, MessageStatus
 from models.timeline import TimelineSource, message_changed
 from resolvers import limits
 from resolvers.call import Call, digest
+from resolvers.candidates import Lookup
 from resolvers.pages import Page, PageArguments, cut
 from resolvers.problems import Problem, RequestErrorCode, UserErrorCode
 
@@ -112,7 +112,7 @@ async def send(call: Call, draft: Draft) -> tuple[Message, bool]:
             if earlier := await _replayed(session, call, draft, request_hash):
                 return earlier, True
             planned = await plan(session, call, draft)
-            message = await _accept(session, call, draft, planned, request_hash)
+            message = await accept(session, call, draft, planned, request_hash)
     except IntegrityError:
         return await _raced(call, draft, request_hash), True
     call.means.bell.ring(JOBS)
@@ -141,21 +141,23 @@ async def _raced(call: Call, draft: Draft, request_hash: str) -> Message:
     return earlier
 
 
-async def plan(session: AsyncSession, call: Call, draft: Draft) -> Planned:
+async def plan(session: AsyncSession, call: Call, draft: Draft, lookup: Lookup | None = None) -> Planned:
     """Where a draft would go. Raises Problem for a recipient, a content or a route that cannot be."""
-    way = await route(session, call, draft)
+    lookup = lookup or Lookup(session, call.workspace_id)
+    way = await route(session, call, draft, lookup)
     choice = way.choice
     if choice is None:
         raise _no_route(way, draft)
-    await _check_fallbacks(session, call, draft)
+    await _check_fallbacks(lookup, call, draft)
     outbound = replace(outbound_of(draft), id=ids.new_id(ids.MESSAGE), to=choice.to or draft.to)
     return Planned(way, choice.connector, outbound, _expiry(draft))
 
 
-async def route(session: AsyncSession, call: Call, draft: Draft) -> Route:
+async def route(session: AsyncSession, call: Call, draft: Draft, lookup: Lookup | None = None) -> Route:
     """Every connector that was considered. Raises Problem for a connector or a channel that cannot be meant."""
+    lookup = lookup or Lookup(session, call.workspace_id)
     router, outbound = call.means.router, outbound_of(draft)
-    named, path = await _named(session, call, draft)
+    named, path = await _named(lookup, draft)
     if named is not None:
         call.require(send_scope(named.channel_type))
         if draft.channel is not None and draft.channel != named.channel_type:
@@ -168,15 +170,15 @@ async def route(session: AsyncSession, call: Call, draft: Draft) -> Route:
         message = "Give channel, connectorId or routingKey."
         raise Problem(UserErrorCode.VALIDATION_ERROR, message, ["input", "channel"])
     call.require(send_scope(draft.channel))
-    return await router.of_channel(session, call.workspace_id, draft.channel, outbound)
+    return router.among(await lookup.of_channel(draft.channel), outbound)
 
 
-async def _check_fallbacks(session: AsyncSession, call: Call, draft: Draft) -> None:
+async def _check_fallbacks(lookup: Lookup, call: Call, draft: Draft) -> None:
     """A fallback recipient that no connector of its channel would take is refused now, not when it is needed."""
     for i, choice in enumerate(draft.fallbacks):
         call.require(send_scope(choice.channel))
         outbound = replace(outbound_of(draft), to=choice.to or draft.to)
-        way = await call.means.router.of_channel(session, call.workspace_id, choice.channel, outbound)
+        way = call.means.router.among(await lookup.of_channel(choice.channel), outbound)
         refusals = [decision.refusal for decision in way.decisions if decision.refusal is not None]
         if way.choice is None and refusals:
             path = ["input", "fallbackChannels", str(i)]
@@ -184,13 +186,12 @@ async def _check_fallbacks(session: AsyncSession, call: Call, draft: Draft) -> N
             raise Problem(code, str(refusals[0]), path)
 
 
-async def _named(session: AsyncSession, call: Call, draft: Draft) -> tuple[Connector | None, list[str] | None]:
+async def _named(lookup: Lookup, draft: Draft) -> tuple[Connector | None, list[str] | None]:
     """The connector the draft names, and the argument that names one."""
     if draft.connector_id is not None:
-        return await connector_rows.get(session, call.workspace_id, draft.connector_id), ["input", "connectorId"]
+        return await lookup.get(draft.connector_id), ["input", "connectorId"]
     if draft.routing_key is not None:
-        found = await connector_rows.by_routing_key(session, call.workspace_id, draft.routing_key)
-        return found, ["input", "routingKey"]
+        return await lookup.by_routing_key(draft.routing_key), ["input", "routingKey"]
     return None, None
 
 
@@ -229,12 +230,25 @@ def _expiry(draft: Draft) -> dt.datetime | None:
     return begins + retry.OTP_VALIDITY if draft.flow == "OTP" else None
 
 
-async def _accept(session: AsyncSession, call: Call, draft: Draft, planned: Planned, request_hash: str) -> Message:
+async def accept(
+    session: AsyncSession, call: Call, draft: Draft, planned: Planned, request_hash: str | None, detail: str = "Accepted"
+) -> Message:
+    """Store a message with its job; `detail` begins its timeline."""
+    message = row_of(call, draft, planned, request_hash)
+    session.add(message)
+    await session.flush()
+    await queue.enqueue_all(session, [job_of(message)])
+    message_changed(session, message, None, TimelineSource.API, detail=detail)
+    return message
+
+
+def row_of(call: Call, draft: Draft, planned: Planned, request_hash: str | None, batch_id: str | None = None) -> Message:
+    """A message as it is stored first."""
     at = now()
     later = draft.scheduled_at is not None and draft.scheduled_at > at
     outbound = planned.outbound
     sms = _sms(planned)
-    message = Message(
+    return Message(
         id=outbound.id,
         workspace_id=call.workspace_id,
         channel_type=planned.connector.channel_type,
@@ -250,6 +264,7 @@ async def _accept(session: AsyncSession, call: Call, draft: Draft, planned: Plan
         media=[asdict(item) for item in draft.media],
         details=draft.metadata,
         client_reference=draft.client_reference,
+        batch_id=batch_id,
         connector_id=planned.connector.id,
         is_pinned=draft.is_pinned,
         fallbacks=[asdict(choice) for choice in draft.fallbacks],
@@ -263,20 +278,21 @@ async def _accept(session: AsyncSession, call: Call, draft: Draft, planned: Plan
         created_at=at,
         updated_at=at,
     )
-    session.add(message)
-    await session.flush()
-    await queue.enqueue(
-        session,
-        call.workspace_id,
+
+
+def job_of(message: Message) -> dict[str, Any]:
+    """The job of a message that was accepted just now."""
+    if message.connector_id is None:
+        raise ValueError("a message without a connector cannot be queued")
+    return queue.entry(
+        message.workspace_id,
         message.id,
-        planned.connector.id,
+        message.connector_id,
         queue.urgency(message.flow, message.priority),
-        run_at=draft.scheduled_at if later else None,
-        expires_at=planned.expires_at,
-        is_pinned=draft.is_pinned,
+        run_at=message.scheduled_at if message.status == MessageStatus.SCHEDULED else None,
+        expires_at=message.expires_at,
+        is_pinned=message.is_pinned,
     )
-    message_changed(session, message, None, TimelineSource.API, detail="Accepted")
-    return message
 
 
 def _sms(planned: Planned) -> Packed | None:
