@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from models import ids
 from models.connectors import ChannelView
-from resolvers import connectors, messages, workspaces
+from resolvers import batches, connectors, messages, workspaces
 from resolvers.call import Call
 from resolvers.problems import Problem, RequestErrorCode
 
@@ -23,6 +23,8 @@ async def get(call: Call, node_id: str) -> object | None:
         return ChannelView.of(opened_by) if opened_by else None
     if prefix == ids.MESSAGE and messages.readable_channels(call):
         return await messages.get(call, node_id)
+    if prefix == ids.BATCH and messages.readable_channels(call):
+        return await batches.get(call, node_id)
     if prefix == ids.WORKSPACE and node_id == call.workspace_id:
         return await workspaces.get(call)
     return None

@@ -20,6 +20,7 @@ from resolvers.connectors import ConnectorOrderField
 from resolvers.messages import MessageFlow, MessagePriority
 from resolvers.pages import OrderDirection
 from resolvers.problems import UserErrorCode
+from resolvers.stats import StatsBucket
 from resolvers.viewer import CredentialKind
 
 E = TypeVar("E", bound=EnumMeta)
@@ -223,6 +224,7 @@ _expose(
     "How the caller proved who they are.",
     {"SESSION": "A signed token of a session.", "API_KEY": "A key made for a program."},
 )
+_expose(StatsBucket, "StatsBucket", "How finely time is divided.", {"HOUR": "By the hour.", "DAY": "By the day, in UTC."})
 _expose(
     UserErrorCode,
     "UserErrorCode",

@@ -157,7 +157,7 @@ Ids = list[strawberry.ID] | None
 
 
 @strawberry.type
-class Subscription:
+class EventSubscriptions:
     @strawberry.subscription(
         description="Channels coming up, going down and changing. Named connectors begin with their state."
     )

@@ -126,6 +126,9 @@ class Message(Node):
     delivered_at: dt.datetime | None = strawberry.field(description="When it reached the recipient.")
     created_at: dt.datetime = strawberry.field(description="When it was accepted.")
     updated_at: dt.datetime = strawberry.field(description="When it last changed.")
+    redacted_at: dt.datetime | None = strawberry.field(
+        description="When its recipient and content were deleted: since then `to` is empty, and so is all that quoted them."
+    )
 
     @classmethod
     def is_type_of(cls, value: object, _info: object) -> bool:

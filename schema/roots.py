@@ -10,18 +10,21 @@ from strawberry.schema.config import StrawberryConfig
 import schema.enums  # noqa: F401  # gives the rooms' enums their GraphQL names before a type uses them
 from resolvers import nodes as use_cases
 from schema.base import ERRORS, SCALARS, Node
+from schema.batches import BatchMutations, BatchQueries, BatchSubscriptions
 from schema.connector_changes import ConnectorMutations
 from schema.connectors import Channel, ConnectorQueries
 from schema.context import Info
+from schema.control import ControlMutations
 from schema.estimates import EstimateQueries
-from schema.events import ChannelStatusChanged, DeliveryUpdated, EventQueries, Subscription
+from schema.events import ChannelStatusChanged, DeliveryUpdated, EventQueries, EventSubscriptions
 from schema.message_changes import MessageMutations
 from schema.messages import MessageQueries
+from schema.stats import StatsQueries
 from schema.viewer import ViewerQueries, WorkspaceMutations
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(ViewerQueries, ConnectorQueries, MessageQueries, EstimateQueries, EventQueries):
+class Query(ViewerQueries, ConnectorQueries, MessageQueries, EstimateQueries, BatchQueries, StatsQueries, EventQueries):
     @strawberry.field(description="Anything with an id; null when the workspace has no such thing.")
     async def node(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]) -> Node | None:
         return await use_cases.get(info.context.call, id)  # type: ignore[return-value]
@@ -34,7 +37,12 @@ class Query(ViewerQueries, ConnectorQueries, MessageQueries, EstimateQueries, Ev
 
 
 @strawberry.type(description="Everything that can be done.")
-class Mutation(ConnectorMutations, MessageMutations, WorkspaceMutations):
+class Mutation(ConnectorMutations, MessageMutations, ControlMutations, BatchMutations, WorkspaceMutations):
+    pass
+
+
+@strawberry.type(description="Everything that can be watched.")
+class Subscription(EventSubscriptions, BatchSubscriptions):
     pass
 
 
