@@ -46,6 +46,12 @@ class Event(Base):
     payload: Mapped[JsonObject]
     occurred_at: Mapped[dt.datetime]
 
+    @property
+    def share_key(self) -> Event:
+        """The row itself: those who follow the log as it grows are handed the same one, and may be given the same answer;
+        whoever reads it again later has another."""
+        return self
+
 
 @dataclass(slots=True, kw_only=True)
 class NewEvent:
@@ -71,7 +77,7 @@ class Pattern:
     @classmethod
     def parse(cls, text: str) -> Pattern:
         """`email.sent`, `email.*`, `message.sent`, `*`, and with an underscore for the first dot (`email_sent`)."""
-        text = text.strip()
+        text = text.strip().lower()
         if "." not in text:
             text = text.replace("_", ".", 1)
         return cls(text.removesuffix("*"), text.endswith("*"))
@@ -81,13 +87,18 @@ class Pattern:
 
     def clause(self) -> ColumnElement[bool]:
         """The same question in SQL."""
+        own = Event.type.startswith(self.text, autoescape=True) if self.is_prefix else Event.type == self.text
+        return or_(own, and_(Event.kind == MESSAGE, self._generic_clause()))
+
+    def _generic_clause(self) -> ColumnElement[bool]:
         noun, dot, verb = self.text.partition(".")
-        if noun == MESSAGE and dot:
-            verbs = Event.type.endswith(f".{verb}", autoescape=True) if not self.is_prefix else true()
-            if self.is_prefix and verb:
-                verbs = Event.type.contains(f".{verb}", autoescape=True)
-            return and_(Event.kind == MESSAGE, verbs)
-        return Event.type.startswith(self.text, autoescape=True) if self.is_prefix else Event.type == self.text
+        if not dot:
+            return true() if self.is_prefix and MESSAGE.startswith(noun) else false()
+        if noun != MESSAGE:
+            return false()
+        if self.is_prefix:
+            return Event.type.contains(f".{verb}", autoescape=True)
+        return Event.type.endswith(f".{verb}", autoescape=True)
 
     def _fits(self, name: str) -> bool:
         return name.startswith(self.text) if self.is_prefix else name == self.text
@@ -111,6 +122,9 @@ class Filter:
             return False
         seen = self.channel_events if event.kind == CHANNEL else event.channel_type in self.message_channels
         return seen and (self.patterns is None or any(pattern.matches(event) for pattern in self.patterns))
+
+    def shows(self, event: Event) -> bool:
+        return self.matches(event)
 
     def clauses(self, workspace_id: str) -> list[ColumnElement[bool]]:
         messages = and_(Event.kind == MESSAGE, Event.channel_type.in_(self.message_channels))

@@ -38,6 +38,11 @@ class Steady(aiosqlite.Connection):
         return work.result()
 
 
+def _lower(text: Any) -> Any:
+    """SQLite's own knows ASCII only, so a search would miss what PostgreSQL finds."""
+    return text.lower() if isinstance(text, str) else text
+
+
 def dumps(value: Any) -> str:
     return orjson.dumps(value).decode()
 
@@ -65,6 +70,7 @@ def engine(url: str, size: int, begin: str, query_only: bool = False) -> AsyncEn
 
     @event.listens_for(made.sync_engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
+        connection.create_function("lower", 1, _lower, deterministic=True)
         cursor = connection.cursor()
         for pragma in (*PRAGMAS, *(("query_only=ON",) if query_only else ())):
             cursor.execute(f"PRAGMA {pragma}")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import structlog
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from delivery.providers import Providers
@@ -18,7 +22,13 @@ from models.events import Event
 from models.tail import Tails
 from models.vault import Vault
 from resolvers.cursors import Cursors
+from resolvers.problems import Problem, RequestErrorCode
 from resolvers.viewer import Viewer
+
+PASSING_STATES = frozenset({"08", "40", "53", "57", "58"})  # PostgreSQL: connection, rollback, resources, operator, system
+RETRY_AFTER = 1
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +60,32 @@ class Call:
         self.viewer.require(scope)
 
     def read(self) -> AbstractAsyncContextManager[AsyncSession]:
-        return self.means.database.read()
+        return available(self.means.database.read())
 
     def write(self) -> AbstractAsyncContextManager[AsyncSession]:
         """One transaction; subscribers hear of its events after it is committed."""
-        return self.means.database.write()
+        return available(self.means.database.write())
+
+
+@asynccontextmanager
+async def available(opened: AbstractAsyncContextManager[AsyncSession]) -> AsyncIterator[AsyncSession]:
+    """`opened`; a database that is away, locked or full, also when it commits, is UNAVAILABLE and worth another try."""
+    try:
+        async with opened as session:
+            yield session
+    except (DBAPIError, PoolTimeoutError, OSError) as error:
+        if not _passes(error):
+            raise
+        log.error("database_unavailable", error=type(error).__name__, exc_info=error)
+        message = "The database is not available now; try again."
+        raise Problem(RequestErrorCode.UNAVAILABLE, message, retryable=True, retryAfter=RETRY_AFTER) from None
+
+
+def _passes(error: Exception) -> bool:
+    if not isinstance(error, DBAPIError):
+        return True
+    state = str(getattr(error.orig, "sqlstate", None) or "")[:2]
+    return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated or state in PASSING_STATES
 
 
 def digest(value: Any) -> str:

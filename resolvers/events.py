@@ -29,9 +29,9 @@ def cursor_of(call: Call, seq: int) -> str:
 
 def visible(call: Call, types: Sequence[str] | None = None, subject_ids: Sequence[str] | None = None) -> Filter:
     """What the viewer may see of what they ask for. Raises FORBIDDEN when that is nothing at all."""
-    if len(types or ()) > MOST_PATTERNS or len(subject_ids or ()) > MOST_SUBJECTS:
-        message = f"A filter has at most {MOST_PATTERNS} types and {MOST_SUBJECTS} subjectIds."
-        raise Problem(RequestErrorCode.BAD_USER_INPUT, message, ["filter"])
+    if len(types or ()) > MOST_PATTERNS:
+        raise Problem(RequestErrorCode.BAD_USER_INPUT, f"A filter has at most {MOST_PATTERNS} types.", ["filter", "types"])
+    _check_subjects(subject_ids)
     channels, status = readable_channels(call), call.viewer.has(connectors.READ)
     if not channels and not status:
         raise Problem(RequestErrorCode.FORBIDDEN, "This needs the scope read:* or connectors:read.", requiredScope="read:*")
@@ -41,6 +41,11 @@ def visible(call: Call, types: Sequence[str] | None = None, subject_ids: Sequenc
         message_channels=channels,
         channel_events=status,
     )
+
+
+def _check_subjects(subject_ids: Sequence[str] | None) -> None:
+    if len(subject_ids or ()) > MOST_SUBJECTS:
+        raise Problem(RequestErrorCode.BAD_USER_INPUT, f"At most {MOST_SUBJECTS} objects may be named at a time.")
 
 
 async def page(call: Call, arguments: PageArguments, where: Filter) -> Page[Event]:
@@ -60,16 +65,18 @@ async def page(call: Call, arguments: PageArguments, where: Filter) -> Page[Even
 async def follow(call: Call, after: str | None, where: Wanted, first: Sequence[str] = ()) -> AsyncGenerator[Event]:
     """Everything that matches, past a cursor or from now on, in order, without gap or double.
 
-    Without a cursor, the newest event of each object in `first` comes first: its state as it is. Raises INVALID_CURSOR, and
-    RESYNC_REQUIRED with the oldest cursor when what lies behind `after` is not kept any more.
+    Without a cursor, the newest event of each object in `first` comes first: its state as it is, if the viewer may see it.
+    Raises INVALID_CURSOR, and RESYNC_REQUIRED with the oldest cursor when what lies behind `after` is not kept any more.
     """
+    _check_subjects(first)
     workspace_id = call.workspace_id
     position = _position(call, after) if after is not None else None
     try:
         async with call.means.tails.open(workspace_id, position) as follower:
             if position is None:
                 for event in await _newest(call, first, follower.seq):
-                    yield event
+                    if where.shows(event):
+                        yield event
             async for event in follower:
                 if where.matches(event):
                     yield event

@@ -73,7 +73,11 @@ def _json(name: str, value: Any) -> list[Problem]:
         return []
     if not isinstance(value, dict):
         return [_invalid(name, f"{name} must be an object.")]
-    if len(orjson.dumps(value)) > LARGEST_JSON:
+    try:
+        size = len(orjson.dumps(value))
+    except TypeError:
+        return [_invalid(name, f"{name} holds a number or a text that cannot be stored.")]
+    if size > LARGEST_JSON:
         return [_invalid(name, f"{name} has at most {LARGEST_JSON} bytes.")]
     return [_invalid(name, problem.message, *(problem.field or [])[2:]) for problem in reserved(value, ["input", name])]
 

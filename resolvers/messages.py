@@ -224,7 +224,7 @@ def outbound_of(draft: Draft) -> Outbound:
 
 
 def _expiry(draft: Draft) -> dt.datetime | None:
-    begins = draft.scheduled_at or now()
+    begins = max(now(), draft.scheduled_at or now())
     if draft.validity_seconds is not None:
         return begins + dt.timedelta(seconds=draft.validity_seconds)
     return begins + retry.OTP_VALIDITY if draft.flow == "OTP" else None

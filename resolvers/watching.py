@@ -13,9 +13,11 @@ from resolvers.problems import Problem, RequestErrorCode
 
 
 class Wanted(Protocol):
-    """A choice among events."""
+    """A choice among events: what is told as it happens, and what may be shown as the state of a named object."""
 
     def matches(self, event: Event) -> bool: ...
+
+    def shows(self, event: Event) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,9 @@ class Channels:
     channels: Collection[str] | None = None
 
     def matches(self, event: Event) -> bool:
+        return self.shows(event)
+
+    def shows(self, event: Event) -> bool:
         return (
             event.kind == CHANNEL
             and (self.connector_ids is None or event.subject_id in self.connector_ids)
@@ -46,15 +51,18 @@ class Deliveries:
 
     def matches(self, event: Event) -> bool:
         told = event.payload
+        moved = told.get("status") != told.get("previousStatus")
+        return self.shows(event) and moved and (self.statuses is None or told["status"] in self.statuses)
+
+    def shows(self, event: Event) -> bool:
+        told = event.payload
         return (
             event.kind == MESSAGE
             and event.channel_type in self.readable
-            and told["status"] != told["previousStatus"]
             and (self.message_ids is None or event.subject_id in self.message_ids)
             and (self.connector_ids is None or event.connector_id in self.connector_ids)
             and (self.batch_id is None or told["batchId"] == self.batch_id)
             and (self.flow is None or told["flow"] == self.flow)
-            and (self.statuses is None or told["status"] in self.statuses)
         )
 
 
