@@ -28,7 +28,7 @@ from delivery.providers import Providers
 from delivery.route import Router
 from delivery.settle import settle
 from delivery.verdict import EXPIRED, Finished, Outcome
-from models import connectors, messages, queue
+from models import connectors, messages, queue, workers
 from models.base import now
 from models.bell import JOBS, Bell
 from models.connectors import CircuitState, Connector
@@ -45,6 +45,7 @@ PER_LANE = 100
 BATCH = 256
 RETRY_STORE_SECONDS = 0.3
 CHORES_SECONDS = 1.0
+BEAT_SECONDS = 5.0
 
 log = structlog.get_logger()
 
@@ -69,6 +70,7 @@ class Worker:
         self._some_finished = asyncio.Event()
         self._stopping = False
         self._chores_at = 0.0
+        self._beat_at = 0.0
         self._passes = 0
 
     @property
@@ -88,7 +90,9 @@ class Worker:
                 try:
                     if not recovered:
                         await self._recover(None)
-                        recovered = True
+                    recovered = True
+                    if not self._alone:
+                        await self._beat()
                     worked = not self._stopping and await self._pass()
                 except Exception:
                     log.exception("dispatch_failed")
@@ -106,6 +110,9 @@ class Worker:
             for task in self._in_flight.values():
                 task.cancel()
             await self._idle(drain_seconds + 1)
+        if not self._alone:
+            async with self._database.write() as session:
+                await workers.leave(session, self._name)
 
     async def _idle(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -258,12 +265,26 @@ class Worker:
 
     async def _recover(self, before: dt.datetime | None) -> None:
         """Attempts whose worker is gone: nobody knows what became of them."""
+        while await self._recover_some(before):
+            pass
+
+    async def _recover_some(self, before: dt.datetime | None) -> int:
         async with self._database.write() as session:
             lost = await queue.lost(session, before, self._name)
             finished = [item for claim in lost if (item := await _lost(session, claim)) is not None]
+            known = {item.claim.message_id for item in finished}
+            await queue.finish(session, [claim.message_id for claim in lost if claim.message_id not in known])
             if finished:
                 log.warning("attempts_lost", messages=len(finished))
                 await settle(session, self._router, self._circuits, finished)
+        return len(lost)
+
+    async def _beat(self) -> None:
+        """Say that this process lives, so that its claims are left to it."""
+        if time.monotonic() >= self._beat_at:
+            async with self._database.write() as session:
+                await workers.beat(session, self._name)
+            self._beat_at = time.monotonic() + BEAT_SECONDS
 
     def _log(self, claim: Claim, outcome: Outcome) -> None:
         result = outcome.result

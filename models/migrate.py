@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from models import batches, connectors, events, lanes, messages, queue, receipts, workspaces
+from models import batches, connectors, events, lanes, messages, queue, receipts, workers, workspaces
 from models.base import Base
 
 METADATA = Base.metadata
@@ -24,6 +24,7 @@ NOUNS = (
     messages,
     queue,
     receipts,
+    workers,
     workspaces,
 )  # imported so that METADATA holds their tables
 

@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from models import workers
 from models.base import Base, now, table_of
 from models.connectors import CircuitState, ComponentStatus, Connector
 from models.lanes import Lane
@@ -320,8 +321,9 @@ async def overdue(session: AsyncSession, limit: int = 500) -> list[tuple[str, st
 
 
 async def lost(session: AsyncSession, before: dt.datetime | None, worker: str, limit: int = 500) -> list[Claim]:
-    """Claims whose lease ended before `before`; without it, all that are not `worker`'s own (nobody else can be alive)."""
-    gone = Job.worker != worker if before is None else Job.lease_until < before
+    """Claims whose lease ended before `before` or whose worker's heart has stopped; without it, all that are not `worker`'s
+    own, for nobody else can be alive."""
+    gone = Job.worker != worker if before is None else or_(Job.lease_until < before, Job.worker.not_in(workers.alive()))
     found = (
         select(Job.message_id, Job.workspace_id, Job.lane_id, Job.attempts, Job.tries, Job.fence)
         .where(_IS_LEASED, gone)

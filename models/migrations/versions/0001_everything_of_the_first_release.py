@@ -53,6 +53,14 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "worker",
+        sa.Column("id", sa.String(length=60), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_worker")),
+    )
+    op.create_table(
         "workspace",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("organization_id", sa.String(length=40), nullable=False),
@@ -65,6 +73,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workspace")),
         sa.UniqueConstraint("name", name=op.f("uq_workspace_name")),
     )
+    op.create_table(
+        "batch",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("workspace_id", sa.String(length=40), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("already_accepted", sa.Integer(), nullable=False),
+        sa.Column("channels", sa.String(length=200), nullable=False),
+        sa.Column("idempotency_key", sa.String(length=255), nullable=True),
+        sa.Column("request_hash", sa.String(length=64), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["workspace_id"], ["workspace.id"], name=op.f("fk_batch_workspace_id_workspace")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_batch")),
+    )
+    with op.batch_alter_table("batch", schema=None) as batch_op:
+        batch_op.create_index("uq_batch_idempotency_key", ["workspace_id", "idempotency_key"], unique=True)
+
     op.create_table(
         "connector",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -193,6 +217,7 @@ def upgrade() -> None:
         sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("redacted_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["connector_id"], ["connector.id"], name=op.f("fk_message_connector_id_connector")),
         sa.ForeignKeyConstraint(["workspace_id"], ["workspace.id"], name=op.f("fk_message_workspace_id_workspace")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_message")),
@@ -333,7 +358,12 @@ def downgrade() -> None:
         )
 
     op.drop_table("connector")
+    with op.batch_alter_table("batch", schema=None) as batch_op:
+        batch_op.drop_index("uq_batch_idempotency_key")
+
+    op.drop_table("batch")
     op.drop_table("workspace")
+    op.drop_table("worker")
     with op.batch_alter_table("receipt", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_receipt_parked", sqlite_where=sa.text("message_id IS NULL"), postgresql_where=sa.text("message_id IS NULL")
