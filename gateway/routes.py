@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.app import Application
+from gateway.graphiql import STATIC, Assets
 from schema.roots import sdl
 
-STATIC = Path(__file__).parent / "static"
 GRAPHQL = "/graphql"
 
 
@@ -42,7 +39,7 @@ def serve_paths(application: Application) -> ASGIApp:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/schema.graphql", schema),
-            Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
+            Mount("/static", Assets(directory=STATIC, check_dir=False)),
         ]
     )
 
