@@ -26,6 +26,7 @@ from resolvers.names import reserved
 from resolvers.problems import Problem, Problems, UserErrorCode
 
 LONGEST_VALUE = 10_000
+WORDS = {"missing": "is required", "extra_forbidden": "is not a setting of this template"}
 MASKS = (MASK, f"{MASK}:{MASK}")
 
 
@@ -64,7 +65,7 @@ def provider_of(source: ConfigInput) -> type[Provider]:
             raise _invalid(["input", "templateRef"], f"templateRef does not fit config.{source.key}; leave it out.")
         return BY_KEY[source.key]
     if source.template_ref is None:
-        path = ["input", "templateRef" if source.given else "config"]
+        path = ["input", "templateRef" if source.has_arguments or source.has_security_arguments else "config"]
         raise Problem(UserErrorCode.MISSING_CONNECTOR_CONFIG, "Give config, or templateRef with arguments.", path)
     provider = BY_REF.get(source.template_ref)
     if provider is None:
@@ -157,7 +158,7 @@ def _problems(error: ValidationError, values: Values) -> list[Problem]:
     found = []
     for item in error.errors(include_url=False, include_input=False, include_context=False):
         name = _field_name(str(item["loc"][0]), values) if item["loc"] else None
-        message = item["msg"].removeprefix("Value error, ")
+        message = WORDS.get(item["type"], item["msg"].removeprefix("Value error, "))
         if name is None:
             found.append(Problem(UserErrorCode.INVALID_CONNECTOR_DATA, message, values.base))
         else:

@@ -52,7 +52,10 @@ async def update(call: Call, change: Change, path: Sequence[str] = ("input", "id
     problems: list[Problem] = []
     if "name" in settings:
         with collected(problems):
-            settings["name"] = connector_name(settings["name"])
+            settings["name"] = connector_name(settings["name"] or "")
+    for name in ("priority", "enabled"):
+        if settings.get(name, name) is None:
+            problems.append(invalid(name, f"{name} cannot be null; leave it out to keep it."))
     with collected(problems):
         check_settings(settings)
     try:
@@ -69,8 +72,8 @@ async def update(call: Call, change: Change, path: Sequence[str] = ("input", "id
 
 
 async def _taken(call: Call, connector_id: str, settings: Mapping[str, Any]) -> Problem:
-    """Who has the new name."""
-    async with call.read() as session:
+    """Who has the new name; looked up as a writer, for its owner may not be committed yet."""
+    async with call.write() as session:
         connector = await rows.get(session, call.workspace_id, connector_id)
         if connector is None or "name" not in settings:
             return _conflict()

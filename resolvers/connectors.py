@@ -237,8 +237,11 @@ def provisioning(at: dt.datetime) -> dict[str, Any]:
 
 
 async def _raced(call: Call, new: NewConnector, provider: Provider) -> Connector:
-    """What an equal request made meanwhile. Raises Problem when it was another one that has the name or the key."""
-    async with call.read() as session:
+    """What an equal request made meanwhile. Raises Problem when it was another one that has the name or the key.
+
+    Looked up as a writer: what got in our way may not be committed yet, and readers cannot see it.
+    """
+    async with call.write() as session:
         if earlier := await _replayed(session, call, new):
             return earlier
         taken = await rows.by_name(session, call.workspace_id, connector_name(new.name), provider.about.channel.value)

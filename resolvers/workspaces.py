@@ -40,7 +40,9 @@ async def update(call: Call, settings: Mapping[str, Any]) -> Workspace:
         raise Problem(UserErrorCode.VALIDATION_ERROR, "Give at least one field to change.", ["input"])
     values = dict(settings)
     if "name" in values:
-        values["name"] = _name(values["name"])
+        values["name"] = _name(values["name"] or "")
+    if values.get("will_active", False) is None:
+        raise Problem(UserErrorCode.VALIDATION_ERROR, "willActive cannot be null; leave it out.", ["input", "willActive"])
     try:
         async with call.write() as session:
             return await rows.change(session, call.workspace_id, values)
@@ -50,7 +52,7 @@ async def update(call: Call, settings: Mapping[str, Any]) -> Workspace:
 
 def _name(given: str) -> str:
     name = unicodedata.normalize("NFC", given).strip()
-    if not 1 <= len(name) <= LONGEST_NAME:
-        message = f"A workspace's name has 1 to {LONGEST_NAME} characters."
+    if not 1 <= len(name) <= LONGEST_NAME or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+        message = f"A workspace's name has 1 to {LONGEST_NAME} characters, none of them a control character."
         raise Problem(UserErrorCode.VALIDATION_ERROR, message, ["input", "name"])
     return name

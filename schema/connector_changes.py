@@ -42,10 +42,10 @@ class ConnectorCreateInput:
 class ConnectorUpdateInput:
     id: strawberry.ID = strawberry.field(description="The connector.")
     expected_revision: int | None = strawberry.field(default=None, description="Refuse if it was changed since this revision.")
-    name: strawberry.Maybe[str] = strawberry.field(default=None, description="A new name.")
+    name: strawberry.Maybe[str | None] = strawberry.field(default=None, description="A new name.")
     description: strawberry.Maybe[str | None] = strawberry.field(default=None, description="A new note.")
-    priority: strawberry.Maybe[int] = strawberry.field(default=None, description="A new priority.")
-    enabled: strawberry.Maybe[bool] = strawberry.field(default=None, description="Switch it on or off.")
+    priority: strawberry.Maybe[int | None] = strawberry.field(default=None, description="A new priority.")
+    enabled: strawberry.Maybe[bool | None] = strawberry.field(default=None, description="Switch it on or off.")
     conversational: strawberry.Maybe[bool | None] = strawberry.field(
         default=None, description="Inbound messages open conversations."
     )

@@ -64,8 +64,10 @@ class ViewerQueries:
 
 @strawberry.input(description="A change of the viewer's workspace. What is left out stays.")
 class WorkspaceUpdateInput:
-    name: strawberry.Maybe[str] = strawberry.field(default=None, description="A new name.")
-    will_active: strawberry.Maybe[bool] = strawberry.field(default=None, description="With true, the last connector stays.")
+    name: strawberry.Maybe[str | None] = strawberry.field(default=None, description="A new name.")
+    will_active: strawberry.Maybe[bool | None] = strawberry.field(
+        default=None, description="With true, the last connector stays."
+    )
 
 
 @strawberry.type(description="What came of `workspaceUpdate`.")
