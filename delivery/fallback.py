@@ -130,7 +130,7 @@ async def _give_away(session: AsyncSession, router: Router, connector: Connector
 
 
 async def _end(session: AsyncSession, message: Message, status: MessageStatus, error: SendError) -> None:
-    values = {"status": status, "failure": failure_of(error)}
+    values, previous = {"status": status, "failure": failure_of(error)}, message.status
     moved = await messages.move(session, message.workspace_id, message.id, WAITING, values)
     if moved is not None:
-        message_changed(session, moved, message.status, TimelineSource.DISPATCHER, detail=error.message)
+        message_changed(session, moved, previous, TimelineSource.DISPATCHER, detail=error.message)

@@ -26,8 +26,9 @@ from models.timeline import TimelineSource, channel_changed, message_changed
 
 @dataclass(slots=True)
 class Writing:
-    """What one transaction is going to write."""
+    """What one transaction is going to write; `standing` is each message's status before."""
 
+    standing: dict[str, str]
     done: list[str] = field(default_factory=list)
     again: list[Again] = field(default_factory=list)
     attempts: list[dict[str, Any]] = field(default_factory=list)
@@ -48,7 +49,7 @@ async def settle(
     at = now()
     held = await queue.held(session, [item.claim for item in finished])
     standing = await messages.statuses(session, [item.claim.message_id for item in finished])
-    writing = Writing()
+    writing = Writing(standing)
     verdicts = [decide(item, at) for item in finished]
     for item, verdict in zip(finished, verdicts, strict=True):
         writing.attempts.append(_attempt(item, verdict))
@@ -99,7 +100,7 @@ def _move_elsewhere(session: AsyncSession, item: Finished, verdict: Verdict, oth
 
 def _move(session: AsyncSession, item: Finished, verdict: Verdict, writing: Writing) -> None:
     message, accepted = item.message, isinstance(item.outcome.result, Accepted)
-    previous = message.status
+    previous = writing.standing[message.id]
     message.status = verdict.status.value
     row = {"id": message.id, "status": verdict.status.value, **verdict.values}
     if accepted:

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.errors import FailureKind, SendError
@@ -237,7 +236,7 @@ class Worker:
                     sent = await settle(session, self._router, self._circuits, batch)
                 await receipts.catch_up(self._database, sent)
                 return
-            except SQLAlchemyError:
+            except Exception:
                 log.exception("outcomes_not_stored", messages=len(batch))
                 await asyncio.sleep(RETRY_STORE_SECONDS)
 
