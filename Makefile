@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test demo check format schema graphiql lock clean
+.PHONY: serve test demo check format schema readme graphiql lock clean
 
 serve: .venv/.runtime graphiql
 	@./patchbay serve
@@ -26,6 +26,10 @@ format: .venv/.dev
 # The API's own description, as clients and reviewers read it.
 schema: .venv/.runtime
 	@$(BIN)/python -c "from schema.roots import sdl; print(sdl(), end='')" > schema/schema.graphql
+
+# The tables and operations in README.md.
+readme: .venv/.dev
+	@$(BIN)/python -m tests.readme
 
 .venv/bin/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Patchbay needs Python 3.11 or newer; say which with make PYTHON=python3.x')"

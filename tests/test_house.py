@@ -1,0 +1,241 @@
+"""The rules of the house, held by programs."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import asyncpg  # type: ignore[import-untyped]
+import pytest
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    build_schema,
+)
+from sqlalchemy.engine import make_url
+
+import models
+from gateway.settings import Settings
+from models import migrate
+from models.database import Database
+from schema.roots import sdl
+from tests.harness import POSTGRESQL, REQUIRED, settings_for
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("gateway", "schema", "resolvers", "delivery", "channels", "models")
+LONGEST_FILE = 400
+LOCAL_POSTGRESQL = POSTGRESQL or "postgresql://postgres@127.0.0.1:5432"
+
+# What the workers do for every workspace at once, and what is about workspaces themselves.
+ACROSS_WORKSPACES = {
+    "connectors": {"check_due", "lease_check"},
+    "events": {"flush"},
+    "lanes": {"open_circuit", "pause"},
+    "messages": {"awaiting_receipt", "begin", "statuses", "write_all", "write_attempts"},
+    "queue": {
+        "busy_lanes",
+        "claim",
+        "clear",
+        "enqueue_all",
+        "finish",
+        "first_of",
+        "give_away",
+        "held",
+        "lost",
+        "next_due",
+        "overdue",
+        "promote",
+        "put_back",
+        "waiting_lanes",
+    },
+    "receipts": {"parked", "parked_and_known"},
+    "redaction": {"redact"},
+    "workers": {"beat", "leave"},
+    "workspaces": {"by_name", "create", "first_or_create", "organization"},
+}
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """Files of the repository that match, whether committed already or about to be."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns]
+    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    return [path for name in names if (path := ROOT / name).is_file()]
+
+
+def sources(*rooms: str) -> Iterator[tuple[Path, ast.Module]]:
+    for path in tracked(*(f"{room}/*.py" for room in rooms)):
+        yield path.relative_to(ROOT), ast.parse(path.read_text())
+
+
+# ------------------------------------------------------------------ files
+
+
+def test_imports_keep_to_the_floors() -> None:
+    lint = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    ended = subprocess.run([sys.executable, "-c", lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_no_file_is_long() -> None:
+    long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in tracked(*(f"{r}/*.py" for r in ROOMS))}
+    assert {path: lines for path, lines in long.items() if lines > LONGEST_FILE and "migrations" not in path} == {}
+
+
+def test_no_installed_distribution_has_our_names() -> None:
+    installed = importlib.metadata.packages_distributions()
+    assert {room: installed[room] for room in ROOMS if room in installed} == {}
+    for room in ROOMS:
+        assert Path(sys.modules[room].__file__ or "").parent == ROOT / room if room in sys.modules else True
+
+
+def test_nothing_is_left_to_do() -> None:
+    marks = re.compile("TO" + "DO|FIX" + "ME|XX" + "X:")
+    assert [
+        str(path.relative_to(ROOT)) for path in tracked("*.py", "*.md", "*.js", "Makefile") if marks.search(path.read_text())
+    ] == []
+
+
+def test_tracked_files_speak_of_the_product_alone() -> None:
+    foreign = re.compile(
+        r"/wo"
+        + r"rk/|/ro"
+        + r"ot/|/tm"
+        + r"p/|--(?:extra-)?index-url|^registry=|resolved\": \"(?!https://registry\.npmjs\.org/)",
+        re.M,
+    )
+    binary = {".png", ".ico", ".woff2"}
+    found = {
+        str(path.relative_to(ROOT)): match[0]
+        for path in tracked()
+        if path.suffix not in binary and (match := foreign.search(path.read_text(errors="replace")))
+    }
+    assert found == {}
+
+
+# ------------------------------------------------------------------ code
+
+
+def test_only_models_speaks_sql() -> None:
+    verbs = {"select", "insert", "update", "delete"}
+    found = [
+        f"{path}:{node.lineno}"
+        for path, tree in sources("gateway", "schema", "resolvers", "delivery", "channels")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sqlalchemy")
+        if verbs & {alias.name for alias in node.names}
+    ]
+    assert found == []
+
+
+def test_only_gateway_reads_the_environment() -> None:
+    found = [
+        f"{path}:{node.lineno}"
+        for path, tree in sources("schema", "resolvers", "delivery", "channels", "models")
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv"))
+        or (isinstance(node, ast.ImportFrom) and node.module == "os" and {"environ", "getenv"} & {a.name for a in node.names})
+    ]
+    assert found == []
+
+
+def test_tests_replace_nothing() -> None:
+    patches = re.compile(r"mock\.patc" + r"h|unittest impor" + r"t mock|monkeypatch\.setatt" + r"r")
+    assert [path.name for path in tracked("tests/*.py") if patches.search(path.read_text())] == []
+
+
+def modules(package: ModuleType) -> Iterator[ModuleType]:
+    for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        if not found.ispkg:
+            __import__(found.name)
+            yield sys.modules[found.name]
+
+
+def test_every_query_is_told_its_workspace() -> None:
+    """Whoever takes a session takes the workspace right after it, so that no caller can forget it."""
+    across: dict[str, set[str]] = {}
+    for module in modules(models):
+        for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
+            if name.startswith("_") or function.__module__ != module.__name__:
+                continue
+            parameters = list(inspect.signature(function).parameters)
+            if parameters[:1] == ["session"] and parameters[1:2] != ["workspace_id"]:
+                across.setdefault(module.__name__.removeprefix("models."), set()).add(name)
+    assert across == ACROSS_WORKSPACES
+
+
+# ------------------------------------------------------------------ schema and database
+
+
+def test_the_committed_schema_is_current() -> None:
+    assert (ROOT / "schema" / "schema.graphql").read_text() == sdl(), "run make schema"
+
+
+def undescribed(schema: GraphQLSchema) -> Iterator[str]:
+    for name, kind in schema.type_map.items():
+        if name.startswith("__") or name in ("String", "Int", "Float", "Boolean", "ID"):
+            continue
+        if not kind.description and kind not in (schema.query_type, schema.mutation_type, schema.subscription_type):
+            yield name
+        if isinstance(kind, GraphQLEnumType):
+            yield from (f"{name}.{value}" for value, told in kind.values.items() if not told.description)
+        if isinstance(kind, GraphQLInputObjectType):
+            yield from (f"{name}.{field}" for field, told in kind.fields.items() if not told.description)
+        if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
+            for field, told in kind.fields.items():
+                if not told.description:
+                    yield f"{name}.{field}"
+                yield from (f"{name}.{field}({word})" for word, argument in told.args.items() if not argument.description)
+
+
+def test_everything_in_the_schema_is_described() -> None:
+    assert list(undescribed(build_schema(sdl()))) == []
+
+
+async def differences(settings: Settings) -> list[object]:
+    database = Database(settings.database_url)
+    try:
+        await migrate.upgrade(database.engine)
+        assert await migrate.is_current(database.engine)
+        return await migrate.differences(database.engine)
+    finally:
+        await database.close()
+
+
+async def test_migrations_make_what_the_tables_declare_on_sqlite(tmp_path: Path) -> None:
+    assert await differences(settings_for(tmp_path, database_url=f"sqlite:///{tmp_path}/fresh.db")) == []
+
+
+@pytest.fixture
+async def fresh_postgresql() -> AsyncIterator[str]:
+    """The URL of an empty database on the PostgreSQL of this machine."""
+    name = f"patchbay_house_{uuid.uuid4().hex}"
+    server = make_url(LOCAL_POSTGRESQL).set(database="postgres").render_as_string(hide_password=False)
+    try:
+        connection = await asyncpg.connect(server, timeout=5)
+    except (OSError, asyncpg.PostgresError) as error:
+        if REQUIRED:
+            raise
+        pytest.skip(f"PostgreSQL is not there ({type(error).__name__})")
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}"')
+        yield f"{LOCAL_POSTGRESQL}/{name}"
+        await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    finally:
+        await connection.close()
+
+
+async def test_migrations_make_what_the_tables_declare_on_postgresql(tmp_path: Path, fresh_postgresql: str) -> None:
+    keys = {"secret_keys": "test:" + "A" * 43 + "=", "jwt_secret": "a secret of at least thirty-two bytes"}
+    assert await differences(settings_for(tmp_path, database_url=fresh_postgresql, **keys)) == []
