@@ -68,7 +68,7 @@ async def _receipts(session: AsyncSession, message: Message) -> None:
 def muted(receipt: Receipt) -> Receipt:
     """A receipt of a redacted message: what it reports, without the provider's words."""
     receipt.raw, receipt.detail, receipt.failure = {}, None, wordless(receipt.failure)
-    receipt.external_id = alias(receipt.external_id)
+    receipt.external_id, receipt.event_id = alias(receipt.external_id), alias(receipt.event_id)
     return receipt
 
 

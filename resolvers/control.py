@@ -79,8 +79,11 @@ def _lifetime(message: Message, given: Mapping[str, Any]) -> dt.timedelta | None
 
 
 def lifetime(message: Message) -> dt.timedelta | None:
-    """How long it may take from when a message is due until it is sent."""
-    return message.expires_at - (message.scheduled_at or message.created_at) if message.expires_at else None
+    """How long it may take from when a message is due until it is sent, in the whole seconds it was given."""
+    if message.expires_at is None:
+        return None
+    given = message.expires_at - (message.scheduled_at or message.created_at)
+    return dt.timedelta(seconds=max(1, round(given.total_seconds())))
 
 
 async def _change(session: AsyncSession, message: Message, values: Mapping[str, Any]) -> Message:
@@ -158,7 +161,7 @@ def _again(original: Message, connector_id: str | None) -> Draft:
         client_reference=original.client_reference,
         fallbacks=tuple(Fallback(**choice) for choice in original.fallbacks),
     )
-    return replace(draft, validity_seconds=max(1, int(kept.total_seconds()))) if kept is not None else draft
+    return replace(draft, validity_seconds=int(kept.total_seconds())) if kept is not None else draft
 
 
 async def _plan(session: AsyncSession, call: Call, draft: Draft) -> messages.Planned:
