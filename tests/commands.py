@@ -10,13 +10,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+PATCHBAY = (sys.executable, "-m", "gateway")
 START_SECONDS = 30.0
 
 
@@ -47,10 +48,13 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
     return {**inherited, **{f"PATCHBAY_{name}": value for name, value in given.items()}}
 
 
-def patchbay(data_dir: Path, *arguments: str, before: tuple[str, ...] = (), **settings: str) -> Ended:
-    """Run a command to its end. `before` is a program that runs it."""
-    command = [*before, sys.executable, "-m", "gateway", *arguments]
-    env = environment(data_dir, **settings)
+def patchbay(data_dir: Path, *arguments: str, **settings: str) -> Ended:
+    """Run `patchbay` to its end."""
+    return run([*PATCHBAY, *arguments], environment(data_dir, **settings))
+
+
+def run(command: Sequence[str], env: dict[str, str]) -> Ended:
+    """Run a command to its end."""
     ended = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=START_SECONDS)
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
@@ -97,7 +101,7 @@ class Serving:
 def serving(data_dir: Path, *arguments: str, **settings: str) -> Iterator[Serving]:
     """`patchbay serve`, up and listening, killed at the end if it is still there."""
     log = data_dir.with_name(f"{data_dir.name}.log")
-    command = [sys.executable, "-m", "gateway", "serve", *arguments]
+    command = [*PATCHBAY, "serve", *arguments]
     with log.open("w") as err:
         process = subprocess.Popen(
             command, env=environment(data_dir, **settings), cwd=ROOT, stdout=subprocess.PIPE, stderr=err, text=True

@@ -11,8 +11,11 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 import pytest
@@ -24,14 +27,14 @@ from graphql import (
     GraphQLSchema,
     build_schema,
 )
-from sqlalchemy.engine import make_url
 
 import models
 from gateway.settings import Settings
 from models import migrate
 from models.database import Database
 from schema.roots import sdl
-from tests.harness import POSTGRESQL, REQUIRED, settings_for
+from tests.brokers import postgres_server
+from tests.harness import POSTGRESQL, eventually, settings_for
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("gateway", "schema", "resolvers", "delivery", "channels", "models")
@@ -217,23 +220,31 @@ async def test_migrations_make_what_the_tables_declare_on_sqlite(tmp_path: Path)
     assert await differences(settings_for(tmp_path, database_url=f"sqlite:///{tmp_path}/fresh.db")) == []
 
 
+async def administrator(server: str) -> Any:
+    """A connection to a server; None while it is not there, or does not let us in."""
+    try:
+        return await asyncpg.connect(f"{server}/postgres", timeout=5)
+    except (OSError, asyncpg.PostgresError):
+        return None
+
+
 @pytest.fixture
 async def fresh_postgresql() -> AsyncIterator[str]:
-    """The URL of an empty database on the PostgreSQL of this machine."""
+    """The URL of an empty database: on the server of this machine if it lets us in, else on one of our own."""
     name = f"patchbay_house_{uuid.uuid4().hex}"
-    server = make_url(LOCAL_POSTGRESQL).set(database="postgres").render_as_string(hide_password=False)
-    try:
-        connection = await asyncpg.connect(server, timeout=5)
-    except (OSError, asyncpg.PostgresError) as error:
-        if REQUIRED:
-            raise
-        pytest.skip(f"PostgreSQL is not there ({type(error).__name__})")
-    try:
+    async with AsyncExitStack() as stack:
+        server = LOCAL_POSTGRESQL
+        connection = await administrator(server)
+        if connection is None:
+            own = stack.enter_context(postgres_server())
+            await own.start()
+            stack.push_async_callback(own.stop)
+            server = f"postgresql://postgres@127.0.0.1:{own.port}"
+            connection = await eventually(partial(administrator, server))
+        stack.push_async_callback(connection.close)
         await connection.execute(f'CREATE DATABASE "{name}"')
-        yield f"{LOCAL_POSTGRESQL}/{name}"
+        yield f"{server}/{name}"
         await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    finally:
-        await connection.close()
 
 
 async def test_migrations_make_what_the_tables_declare_on_postgresql(tmp_path: Path, fresh_postgresql: str) -> None:

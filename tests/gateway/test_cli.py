@@ -10,7 +10,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from tests.commands import patchbay, serving
+from tests.commands import PATCHBAY, environment, patchbay, run, serving
 
 VIEWER = "{ viewer { subject scopes isPlatformAdmin workspace { name } } }"
 KEYS = {"SECRET_KEYS": "test:" + "A" * 43 + "=", "JWT_SECRET": secrets.token_hex(32)}
@@ -151,8 +151,8 @@ def without_privileges() -> tuple[str, ...]:
 
 def test_a_directory_that_may_not_be_written(data_dir: Path) -> None:
     data_dir.mkdir(mode=0o500)
-    unkeyed = patchbay(data_dir, "serve", before=without_privileges())
-    keyed = patchbay(data_dir, "serve", before=without_privileges(), **KEYS)
+    serve = [*without_privileges(), *PATCHBAY, "serve"]
+    unkeyed, keyed = run(serve, environment(data_dir)), run(serve, environment(data_dir, **KEYS))
     assert (unkeyed.status, keyed.status) == (2, 2)
     assert unkeyed.complaint.startswith(f"patchbay: {data_dir}/patchbay.keys: cannot be written (Permission denied).")
     assert keyed.complaint.startswith(f"patchbay: PATCHBAY_DATABASE_URL: {data_dir}/patchbay.db cannot be used (")
