@@ -1,8 +1,9 @@
-"""Sessions. Reading is many at once; writing on SQLite is one connection whose waiting callers share a transaction.
+"""Sessions. Reading is many at once; a process writes through one connection whose waiting callers share a transaction.
 
 Group commit: whoever waits for the writer joins the open transaction, each caller inside a savepoint of its own, and the
 last of the group commits for all. Nobody's `write()` block returns before that commit has, so what it answered is stored.
-One connection writing also keeps clear of the WAL-reset fault of SQLite before 3.51.3, which needs two.
+The group's events are numbered together just before the commit, so a workspace's counter is held for moments only, however
+many processes write. On SQLite one writing connection also keeps clear of the WAL-reset fault before 3.51.3, which needs two.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from models import events, sqlite
+from models.events import NewEvent
 
 GROUP = 256
 READERS = 4
@@ -41,16 +43,8 @@ class Database:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed when the block ends well, undone when it raises, and only then rung."""
-        async with self._writer.session() if self.is_sqlite else self._transaction() as session:
+        async with self._writer.session() as session:
             yield session
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncSession]:
-        async with AsyncSession(self.engine, expire_on_commit=False) as session:
-            async with session.begin():
-                yield session
-                rung = await events.flush(session)
-            self.on_commit(rung)
 
     async def close(self) -> None:
         await self._readers.dispose()
@@ -64,6 +58,7 @@ class _Group:
     def __init__(self, connection: AsyncConnection) -> None:
         self.connection = connection
         self.size = 0
+        self.events: list[NewEvent] = []
         self.rung: set[str] = set()
         self.committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -80,13 +75,13 @@ class _Writer:
     async def session(self) -> AsyncIterator[AsyncSession]:
         group = await self._join()
         session = AsyncSession(group.connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
-        rung: set[str] = set()
+        done = False
         try:
             yield session
-            rung = await events.flush(session)
             await session.commit()
+            done = True
         finally:
-            await asyncio.shield(asyncio.ensure_future(self._leave(group, session, rung)))
+            await asyncio.shield(asyncio.ensure_future(self._leave(group, session, done)))
         await asyncio.shield(group.committed)
 
     async def _join(self) -> _Group:
@@ -123,11 +118,13 @@ class _Writer:
         self._group = _Group(connection)
         return self._group
 
-    async def _leave(self, group: _Group, session: AsyncSession, rung: set[str]) -> None:
-        """End one caller's savepoint (undone unless it was committed), commit if nobody joins any more, pass the turn on."""
+    async def _leave(self, group: _Group, session: AsyncSession, done: bool) -> None:
+        """End one caller's savepoint (undone unless it is `done`), commit if nobody joins any more, pass the turn on."""
+        recorded = events.take(session)
         try:
             await session.close()
-            group.rung |= rung
+            if done:
+                group.events += recorded
             if not self._waiting or group.size >= GROUP:
                 await self._commit(group)
         except SQLAlchemyError as error:
@@ -137,13 +134,14 @@ class _Writer:
 
     async def _commit(self, group: _Group) -> None:
         try:
+            group.rung = await events.store(group.connection, group.events)
             await group.connection.commit()
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, LookupError) as error:
             await self._disband(group, error)
         else:
             await self._disband(group, None)
 
-    async def _disband(self, group: _Group, error: SQLAlchemyError | None) -> None:
+    async def _disband(self, group: _Group, error: Exception | None) -> None:
         self._group = None
         if error is None:
             group.committed.set_result(None)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Index, String, and_, false, insert, or_, select, true, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models import ids
-from models.base import Base, JsonObject, now
+from models.base import Base, JsonObject, now, table_of
 
 MESSAGE, CHANNEL = "message", "channel"
 
@@ -138,32 +138,38 @@ class Filter:
 
 
 def record(session: AsyncSession, event: NewEvent) -> None:
-    """Have `event` written as this transaction's last act."""
+    """Have `event` written as the last act of the transaction."""
     session.info.setdefault("events", []).append(event)
 
 
-async def flush(session: AsyncSession) -> set[str]:
-    """Number and write what was recorded; the workspaces concerned. In id order, so that two writers cannot deadlock."""
-    pending: list[NewEvent] = session.info.pop("events", [])
+def take(session: AsyncSession) -> list[NewEvent]:
+    """What was recorded in this session, handed over to be stored."""
+    recorded: list[NewEvent] = session.info.pop("events", [])
+    return recorded
+
+
+async def store(connection: AsyncConnection, pending: Sequence[NewEvent]) -> set[str]:
+    """Number and write events; the workspaces concerned. In id order, so that two writers cannot deadlock."""
     by_workspace: dict[str, list[NewEvent]] = {}
     for event in pending:
         by_workspace.setdefault(event.workspace_id, []).append(event)
+    rows: list[dict[str, Any]] = []
     for workspace_id in sorted(by_workspace):
-        await _append(session, workspace_id, by_workspace[workspace_id])
+        recorded = by_workspace[workspace_id]
+        first = await _reserve(connection, workspace_id, len(recorded))
+        rows += [_row(event, first + i) for i, event in enumerate(recorded)]
+    if rows:
+        await connection.execute(insert(table_of(Event)), rows)
     return set(by_workspace)
 
 
-async def _append(session: AsyncSession, workspace_id: str, pending: Sequence[NewEvent]) -> None:
-    last = await session.scalar(
-        update(Counter)
-        .where(Counter.workspace_id == workspace_id)
-        .values(seq=Counter.seq + len(pending))
-        .returning(Counter.seq)
-    )
+async def _reserve(connection: AsyncConnection, workspace_id: str, number: int) -> int:
+    """The first of `number` numbers that are the caller's alone; others wait until the transaction ends."""
+    mine = update(Counter).where(Counter.workspace_id == workspace_id).values(seq=Counter.seq + number)
+    last = await connection.scalar(mine.returning(Counter.seq))
     if last is None:
         raise LookupError(f"workspace {workspace_id} has no event counter")
-    first = last - len(pending) + 1
-    await session.execute(insert(Event), [_row(event, first + i) for i, event in enumerate(pending)])
+    return int(last) - number + 1
 
 
 def _row(event: NewEvent, seq: int) -> dict[str, Any]:

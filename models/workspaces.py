@@ -38,7 +38,7 @@ async def get(session: AsyncSession, workspace_id: str) -> Workspace | None:
 
 async def lock(session: AsyncSession, workspace_id: str) -> Workspace | None:
     """The workspace, held against other writers until the transaction ends."""
-    return await session.scalar(select(Workspace).where(Workspace.id == workspace_id).with_for_update())
+    return await session.scalar(select(Workspace).where(Workspace.id == workspace_id).with_for_update(key_share=True))
 
 
 async def organization(session: AsyncSession, organization_id: str) -> Organization | None:
