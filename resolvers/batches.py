@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from sqlalchemy.exc import IntegrityError
@@ -30,6 +31,8 @@ FASTEST_MS, SLOWEST_MS = 50, 60_000
 LONGEST_KEY = 255
 BREATH = 50
 
+Look = Callable[[], AbstractAsyncContextManager[AsyncSession]]
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -49,22 +52,22 @@ async def send(call: Call, order: Order) -> tuple[Progress, bool]:
     _check(order)
     request_hash = order.hash()
     try:
-        return await _send(call, order, request_hash)
+        return await _send(call, order, request_hash, call.read)
     except IntegrityError:
         return await _raced(call, order, request_hash)
 
 
 async def _raced(call: Call, order: Order, request_hash: str | None) -> tuple[Progress, bool]:
-    """Somebody else used one of the keys meanwhile: now that is known."""
+    """Somebody else used one of the keys meanwhile. A writer waits for them, a reader might not see them yet."""
     try:
-        return await _send(call, order, request_hash)
+        return await _send(call, order, request_hash, call.write)
     except IntegrityError:
         message = "A request with one of these idempotency keys is being answered."
         raise Problem(UserErrorCode.IDEMPOTENCY_IN_PROGRESS, message, ["input"]) from None
 
 
-async def _send(call: Call, order: Order, request_hash: str | None) -> tuple[Progress, bool]:
-    async with call.read() as session:
+async def _send(call: Call, order: Order, request_hash: str | None, look: Look) -> tuple[Progress, bool]:
+    async with look() as session:
         if earlier := await _replayed(session, call, order, request_hash):
             return earlier, True
         known = await _known(session, call, order.drafts)
