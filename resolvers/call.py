@@ -76,7 +76,7 @@ async def available(opened: AbstractAsyncContextManager[AsyncSession]) -> AsyncI
     except (DBAPIError, PoolTimeoutError, OSError) as error:
         if not _passes(error):
             raise
-        log.error("database_unavailable", error=type(error).__name__, exc_info=error)
+        log.error("database_unavailable", error=type(error).__name__, reason=str(getattr(error, "orig", error)))
         message = "The database is not available now; try again."
         raise Problem(RequestErrorCode.UNAVAILABLE, message, retryable=True, retryAfter=RETRY_AFTER) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -26,10 +27,12 @@ LONGEST = {
 LARGEST_JSON = 16_384
 MOST_MEDIA = 10
 LONGEST_URL = 2_000
+LONGEST_LABEL = 255
 MOST_FALLBACKS = 5
 LONGEST_WAIT = 86_400
 LONGEST_VALIDITY = 7 * 86_400
 FURTHEST_SCHEDULE = dt.timedelta(days=366)
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 API_NAMES = {"client_reference": "clientReference", "idempotency_key": "idempotencyKey"}
 
 
@@ -59,7 +62,7 @@ def _texts(draft: Draft) -> list[Problem]:
             continue
         if len(value) > longest:
             found.append(_invalid(shown, f"{shown} has at most {longest} characters."))
-        elif "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        elif not _is_storable(value):
             found.append(_invalid(shown, f"{shown} must not hold NUL or unpaired surrogates."))
     if not draft.to.strip():
         found.append(Problem(UserErrorCode.INVALID_DESTINATION, "A message needs a recipient.", ["input", "to"]))
@@ -68,16 +71,22 @@ def _texts(draft: Draft) -> list[Problem]:
     return found
 
 
+def _is_storable(text: str) -> bool:
+    return not any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in text)
+
+
 def _json(name: str, value: Any) -> list[Problem]:
     if value is None:
         return []
     if not isinstance(value, dict):
         return [_invalid(name, f"{name} must be an object.")]
     try:
-        size = len(orjson.dumps(value))
+        written = orjson.dumps(value)
     except TypeError:
+        written = None
+    if written is None or _NUL.search(written):
         return [_invalid(name, f"{name} holds a number or a text that cannot be stored.")]
-    if size > LARGEST_JSON:
+    if len(written) > LARGEST_JSON:
         return [_invalid(name, f"{name} has at most {LARGEST_JSON} bytes.")]
     return [_invalid(name, problem.message, *(problem.field or [])[2:]) for problem in reserved(value, ["input", name])]
 
@@ -85,17 +94,22 @@ def _json(name: str, value: Any) -> list[Problem]:
 def _media(draft: Draft) -> list[Problem]:
     if len(draft.media) > MOST_MEDIA:
         return [_invalid("media", f"A message has at most {MOST_MEDIA} media.")]
-    return [
-        _invalid("media", "url must be an absolute http or https URL.", str(i), "url")
-        for i, item in enumerate(draft.media)
-        if not _is_url(item.url)
-    ]
+    found = []
+    for i, item in enumerate(draft.media):
+        if not _is_url(item.url):
+            found.append(_invalid("media", "url must be an absolute http or https URL.", str(i), "url"))
+        for name, text in (("contentType", item.content_type), ("filename", item.filename)):
+            if text is not None and (len(text) > LONGEST_LABEL or not _is_storable(text)):
+                rule = f"{name} has at most {LONGEST_LABEL} characters, without NUL and unpaired surrogates."
+                found.append(_invalid("media", rule, str(i), name))
+    return found
 
 
 def _is_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and len(url) <= LONGEST_URL
+        well_formed = parts.scheme in ("http", "https") and bool(parts.hostname)
+        return well_formed and len(url) <= LONGEST_URL and _is_storable(url)
     except ValueError:
         return False
 
