@@ -31,8 +31,10 @@ from models.events import Event
 from models.tail import Tails
 from models.vault import Vault
 from models.workspaces import Workspace
+from resolvers.acceptance import accept_all
 from resolvers.call import Call, Means
 from resolvers.cursors import Cursors
+from resolvers.gather import Gather
 from resolvers.viewer import Viewer
 from schema.context import Context
 from schema.documents import Documents
@@ -65,7 +67,15 @@ class Application:
         self.router = Router(self.providers)
         self.tails: Tails[Event] = Tails(self._events_after, self._events_head, self._events_oldest, self.bell)
         self.means = Means(
-            self.database, vault, self.providers, self.router, self.bell, self.tails, Cursors(vault), settings.region
+            self.database,
+            vault,
+            self.providers,
+            self.router,
+            self.bell,
+            self.tails,
+            Cursors(vault),
+            Gather(accept_all),
+            settings.region,
         )
         self.authenticator = Authenticator(settings, self._workspace)
         self.engine = Engine(schema := build(), Documents(schema._schema))

@@ -111,8 +111,17 @@ async def store(
     session.add(batch)
     await session.flush()
     if messages:
-        await session.execute(insert(Message), [_values(message) for message in messages])
-        await queue.enqueue_all(session, jobs)
+        await store_messages(session, workspace_id, messages, jobs)
+
+
+async def store_messages(
+    session: AsyncSession, workspace_id: str, messages: Sequence[Message], jobs: Sequence[Mapping[str, Any]]
+) -> None:
+    """Messages that are accepted together, with their jobs: a statement for each table. Raises ValueError for a stranger's."""
+    if any(message.workspace_id != workspace_id for message in messages):
+        raise ValueError("a message of another workspace")
+    await session.execute(insert(Message), [_values(message) for message in messages])
+    await queue.enqueue_all(session, jobs)
 
 
 def _values(message: Message) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
@@ -19,11 +19,16 @@ from delivery.route import Router
 from models.bell import Bell
 from models.database import Database
 from models.events import Event
+from models.messages import Message
 from models.tail import Tails
 from models.vault import Vault
 from resolvers.cursors import Cursors
+from resolvers.gather import Gather
 from resolvers.problems import Problem, RequestErrorCode
 from resolvers.viewer import Viewer
+
+if TYPE_CHECKING:
+    from resolvers.acceptance import Sending
 
 PASSING_STATES = frozenset({"08", "40", "53", "57", "58"})  # PostgreSQL: connection, rollback, resources, operator, system
 RETRY_AFTER = 1
@@ -42,6 +47,7 @@ class Means:
     bell: Bell
     tails: Tails[Event]
     cursors: Cursors
+    sends: Gather[Sending, tuple[Message, bool]]
     region: str | None = None
 
 

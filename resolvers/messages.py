@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels import sms_text
@@ -20,11 +19,9 @@ from delivery.route import Route
 from models import ids, queue
 from models import messages as rows
 from models.base import now
-from models.bell import JOBS
 from models.connectors import Connector
 from models.messages import Filter, Message, MessageStatus
 from models.timeline import TimelineSource, message_changed
-from resolvers import limits
 from resolvers.call import Call, digest
 from resolvers.candidates import Lookup
 from resolvers.pages import Page, PageArguments, cut
@@ -100,45 +97,6 @@ def send_scope(channel_type: str) -> str:
 
 def read_scope(channel_type: str) -> str:
     return f"read:{channel_type.lower()}"
-
-
-async def send(call: Call, draft: Draft) -> tuple[Message, bool]:
-    """Accept a message: when this returns, it is stored and will be sent. The flag says that an earlier call with the same
-    idempotency key and the same content had already done so."""
-    limits.check(draft)
-    request_hash = draft.hash()
-    try:
-        async with call.write() as session:
-            if earlier := await _replayed(session, call, draft, request_hash):
-                return earlier, True
-            planned = await plan(session, call, draft)
-            message = await accept(session, call, draft, planned, request_hash)
-    except IntegrityError:
-        return await _raced(call, draft, request_hash), True
-    call.means.bell.ring(JOBS)
-    return message, False
-
-
-async def _replayed(session: AsyncSession, call: Call, draft: Draft, request_hash: str) -> Message | None:
-    if draft.idempotency_key is None:
-        return None
-    earlier = await rows.by_idempotency_key(session, call.workspace_id, draft.idempotency_key)
-    if earlier is None:
-        return None
-    call.require(send_scope(earlier.channel_type))
-    if earlier.request_hash != request_hash:
-        message = "This idempotency key was used for another message."
-        raise Problem(UserErrorCode.IDEMPOTENCY_KEY_REUSED, message, ["input", "idempotencyKey"])
-    return earlier
-
-
-async def _raced(call: Call, draft: Draft, request_hash: str) -> Message:
-    async with call.read() as session:
-        earlier = await _replayed(session, call, draft, request_hash)
-    if earlier is None:
-        message = "A request with this idempotency key is being answered."
-        raise Problem(UserErrorCode.IDEMPOTENCY_IN_PROGRESS, message, ["input", "idempotencyKey"])
-    return earlier
 
 
 async def plan(session: AsyncSession, call: Call, draft: Draft, lookup: Lookup | None = None) -> Planned:

@@ -9,7 +9,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from channels.base import ChannelType, Media
-from resolvers import messages as use_cases
+from resolvers import acceptance
 from resolvers.messages import Draft, Fallback, MessageFlow, MessagePriority
 from schema.base import THE_INPUT, UserError, answering, no_errors
 from schema.context import Info
@@ -96,5 +96,5 @@ class MessageMutations:
     @strawberry.mutation(description="Accept a message. What is answered with an id is stored and will be sent.")
     @answering(lambda errors: MessageSendPayload(user_errors=errors))
     async def message_send(self, info: Info, input: Annotated[MessageSendInput, THE_INPUT]) -> MessageSendPayload | None:
-        message, is_replay = await use_cases.send(info.context.call, input.draft())
+        message, is_replay = await acceptance.send(info.context.call, input.draft())
         return MessageSendPayload(message=message, is_replay=is_replay)  # type: ignore[arg-type]
