@@ -15,11 +15,13 @@ class Kitchen:
 
     def __init__(self) -> None:
         self.groups: list[list[int]] = []
+        self.busy = asyncio.Event()
         self.open = asyncio.Event()
         self.open.set()
 
     async def serve(self, items: Sequence[int]) -> Sequence[int | Exception]:
         self.groups.append(list(items))
+        self.busy.set()
         await self.open.wait()
         return [ValueError(item) if item < 0 else 2 * item for item in items]
 
@@ -36,8 +38,7 @@ async def test_the_next_group_gathers_while_one_is_served() -> None:
     kitchen.open.clear()
     gather = Gather(kitchen.serve)
     first = asyncio.create_task(gather.add(1))
-    while not kitchen.groups:
-        await asyncio.sleep(0)
+    await kitchen.busy.wait()
     others = [asyncio.create_task(gather.add(i)) for i in (2, 3)]
     await asyncio.sleep(0)
     kitchen.open.set()
@@ -73,8 +74,7 @@ async def test_a_caller_who_leaves_does_not_disturb_the_others() -> None:
     kitchen.open.clear()
     gather = Gather(kitchen.serve)
     leaving, staying = asyncio.create_task(gather.add(1)), asyncio.create_task(gather.add(2))
-    while not kitchen.groups:
-        await asyncio.sleep(0)
+    await kitchen.busy.wait()
     leaving.cancel()
     kitchen.open.set()
     assert await staying == 4
