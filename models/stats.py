@@ -44,12 +44,20 @@ class Span:
 
 async def cells(session: AsyncSession, workspace_id: str, where: Filter, span: Span, width: int) -> list[Cell]:
     """Counts by bucket, channel and status, oldest bucket first. Buckets of `width` seconds begin at multiples of it in UTC."""
-    seconds = extract("epoch", Message.created_at)
-    start = cast(seconds - seconds % width, BigInteger).label("start")
+    seconds = _seconds(session.get_bind().dialect.name)
+    start = (seconds - seconds % width).label("start")
     keys = (start, Message.channel_type, Message.status)
     grouped = select(*keys, func.count()).where(*_within(workspace_id, where, span)).group_by(*keys).order_by(start)
     found = await session.execute(grouped)
     return [Cell(dt.datetime.fromtimestamp(begun, dt.UTC), channel, status, number) for begun, channel, status, number in found]
+
+
+def _seconds(dialect: str) -> ColumnElement[int]:
+    """When messages were accepted, in whole seconds since 1970. SQLite rounds to milliseconds, which may lead into the next
+    day: it is shown no fraction."""
+    if dialect == "sqlite":
+        return cast(func.strftime("%s", func.substr(Message.created_at, 1, 19)), BigInteger)
+    return cast(func.floor(extract("epoch", Message.created_at)), BigInteger)
 
 
 async def times(session: AsyncSession, workspace_id: str, where: Filter, span: Span, limit: int) -> Sequence[Times]:

@@ -30,6 +30,7 @@ class StatsBucket(StrEnum):
 
 
 WIDTHS = {StatsBucket.HOUR: 3_600, StatsBucket.DAY: 86_400}
+NAMES = {StatsBucket.HOUR: "an hour", StatsBucket.DAY: "a day"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,13 @@ async def get(call: Call, where: Filter, begin: dt.datetime | None, end: dt.date
 
 
 def _span(begin: dt.datetime | None, end: dt.datetime | None, bucket: StatsBucket) -> Span:
-    end = end or (max(now(), begin + USUAL) if begin is not None and begin > now() else now())
-    begin = begin if begin is not None else end - USUAL
+    end = end or now()
+    begin = begin or end - USUAL
     if begin >= end:
         raise Problem(RequestErrorCode.BAD_USER_INPUT, "from must lie before to.", ["from"])
     longest = min(LONGEST, dt.timedelta(seconds=WIDTHS[bucket] * MOST_BUCKETS))
     if end - begin > longest:
-        message = f"From from to to it is at most {_days(longest)} days in buckets of a {bucket.value.lower()}."
+        message = f"Buckets of {NAMES[bucket]} span at most {_days(longest)} days from from to to."
         raise Problem(RequestErrorCode.BAD_USER_INPUT, message, ["from"])
     return Span(begin, end)
 
