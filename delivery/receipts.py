@@ -80,8 +80,7 @@ def _values(receipt: Receipt) -> dict[str, Any]:
     values: dict[str, Any] = {"status": receipt.status}
     if receipt.status in (MessageStatus.DELIVERED, MessageStatus.READ):
         values["delivered_at"] = receipt.occurred_at
-    if receipt.status == MessageStatus.FAILED:
-        values["failure"] = receipt.failure
+    values["failure"] = receipt.failure if receipt.status == MessageStatus.FAILED else None
     return values
 
 

@@ -108,7 +108,7 @@ def _failed(error: SendError, elsewhere: bool = False, blames: bool = False) -> 
 
 def _transient(finished: Finished, error: SendError, at: dt.datetime, may_move: bool = True) -> Verdict:
     message, tries = finished.message, finished.claim.tries + 1
-    due = retry.next_try(message.flow, tries, message.created_at, at)
+    due = retry.next_try(message.flow, tries, _begun(message), at)
     if due is None:
         return _failed(error, elsewhere=may_move)
     if message.expires_at is not None and due >= message.expires_at:
@@ -117,10 +117,15 @@ def _transient(finished: Finished, error: SendError, at: dt.datetime, may_move: 
     return _again("RETRY", error, due, counts=True, elsewhere=elsewhere)
 
 
+def _begun(message: Message) -> dt.datetime:
+    """Since when it may be sent: what was scheduled has not grown old by waiting for its time."""
+    return max(message.created_at, message.scheduled_at or message.created_at)
+
+
 def _throttled(finished: Finished, error: SendError, at: dt.datetime) -> Verdict:
     message = finished.message
     until = at + retry.pause(error.retry_after)
-    if until >= message.created_at + retry.POLICIES[message.flow].age:
+    if until >= _begun(message) + retry.POLICIES[message.flow].age:
         return _failed(error, elsewhere=True)
     if message.expires_at is not None and until >= message.expires_at:
         return _expired(error)
