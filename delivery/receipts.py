@@ -21,64 +21,69 @@ from models.timeline import TimelineSource, message_changed, receipt_ignored
 KEPT_LOOKING = dt.timedelta(hours=1)
 
 
-async def take(database: Database, connector: Connector, report: Report) -> None:
-    """Store a receipt and move its message; park it when the message is not known yet. A repeated one changes nothing."""
-    workspace_id = connector.workspace_id
+async def take(database: Database, connector: Connector, report: Report) -> list[Message]:
+    """Store a receipt and move its message; park it when the message is not known yet. A repeated one changes nothing.
+
+    Answers, like `catch_up`, the messages that are now known to have arrived.
+    """
+    workspace_id, arrived = connector.workspace_id, []
     async with database.write() as session:
         message = await messages.by_connector_external_id(session, workspace_id, connector.id, report.provider_id)
         receipt = _receipt(connector, report, message)
         is_new = await receipts.store(session, workspace_id, receipt)
         if is_new and message is not None:
-            await _apply(session, message, receipt)
+            arrived = await _apply(session, message, receipt)
     if is_new and message is None:
-        await catch_up(database, [(connector.id, report.provider_id)])
+        return await catch_up(database, [(connector.id, report.provider_id)])
+    return arrived
 
 
-async def catch_up(database: Database, names: Sequence[tuple[str, str]]) -> None:
+async def catch_up(database: Database, names: Sequence[tuple[str, str]]) -> list[Message]:
     """Apply receipts that overtook the answer to their send: (connector, provider's id) of each.
 
     Both sides look for the other after their own commit, so whichever is later finds the earlier one.
     """
     if not names:
-        return
+        return []
     async with database.read() as session:
         waiting = await receipts.parked(session, names)
     if not waiting:
-        return
+        return []
     async with database.write() as session:
-        for receipt in waiting:
-            await _unpark(session, receipt)
+        return [message for receipt in waiting for message in await _unpark(session, receipt)]
 
 
-async def catch_up_all(database: Database) -> None:
+async def catch_up_all(database: Database) -> list[Message]:
     """`catch_up` for what a process left undone that died between the two commits."""
     async with database.read() as session:
         names = await receipts.parked_and_known(session, now() - KEPT_LOOKING)
-    await catch_up(database, names)
+    return await catch_up(database, names)
 
 
-async def _unpark(session: AsyncSession, receipt: Receipt) -> None:
+async def _unpark(session: AsyncSession, receipt: Receipt) -> list[Message]:
     workspace_id = receipt.workspace_id
     message = await messages.by_connector_external_id(session, workspace_id, receipt.connector_id, receipt.external_id)
     if message is not None and await receipts.assign(session, workspace_id, receipt, message.id):
-        await _apply(session, message, receipt)
+        return await _apply(session, message, receipt)
+    return []
 
 
-async def _apply(session: AsyncSession, message: Message, receipt: Receipt) -> Message:
-    previous = message.status
-    values = _values(receipt)
+async def _apply(session: AsyncSession, message: Message, receipt: Receipt) -> list[Message]:
+    """The message, if this is the first to say that it arrived."""
+    previous, was_known = message.status, message.delivered_at is not None
+    values = _values(receipt, was_known)
     moved = await messages.move(session, message.workspace_id, message.id, messages.below(receipt.status), values)
     if moved is None:
         receipt_ignored(session, message, receipt.status, receipt.occurred_at)
-        return message
+        return []
     source = TimelineSource.PROVIDER_CALLBACK
     message_changed(session, moved, previous, source, detail=receipt.detail, occurred_at=receipt.occurred_at)
-    return moved
+    return [moved] if moved.delivered_at is not None and not was_known else []
 
 
-def _values(receipt: Receipt) -> dict[str, Any]:
+def _values(receipt: Receipt, was_known: bool) -> dict[str, Any]:
     values: dict[str, Any] = {"status": receipt.status}
-    if receipt.status in (MessageStatus.DELIVERED, MessageStatus.READ):
+    if receipt.status in (MessageStatus.DELIVERED, MessageStatus.READ) and not was_known:
         values["delivered_at"] = receipt.occurred_at
     values["failure"] = receipt.failure if receipt.status == MessageStatus.FAILED else None
     return values

@@ -37,15 +37,20 @@ class Writing:
     fallen: list[Finished] = field(default_factory=list)
 
 
-async def settle(
-    session: AsyncSession, router: Router, circuits: Circuits, finished: Sequence[Finished]
-) -> Sequence[tuple[str, str]]:
-    """One transaction's worth. Also for attempts whose lease was lost meanwhile: a late truth is still the truth, but only
-    the holder of the lease decides what happens to the job.
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was written: the verdict on each attempt, and what providers now know our messages by: (connector, its id) of each.
 
-    Answers what providers now know our messages by: (connector, its id) of each. Receipts may have come for them already;
-    the caller has them taken once this is committed (`receipts.catch_up`).
+    Receipts may have come for those already; the caller has them taken once this is committed (`receipts.catch_up`).
     """
+
+    verdicts: Sequence[Verdict]
+    sent: Sequence[tuple[str, str]]
+
+
+async def settle(session: AsyncSession, router: Router, circuits: Circuits, finished: Sequence[Finished]) -> Settled:
+    """One transaction's worth. Also for attempts whose lease was lost meanwhile: a late truth is still the truth, but only
+    the holder of the lease decides what happens to the job."""
     at = now()
     held = await queue.held(session, [item.claim for item in finished])
     standing = await messages.statuses(session, [item.claim.message_id for item in finished])
@@ -61,7 +66,7 @@ async def settle(
     await _tell_of_connectors(session, circuits, finished, verdicts)
     for item in writing.fallen:
         await fallback.take_next(session, router, item.message)
-    return writing.sent
+    return Settled(verdicts, writing.sent)
 
 
 async def _decide_job(session: AsyncSession, router: Router, item: Finished, verdict: Verdict, writing: Writing) -> None:

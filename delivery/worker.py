@@ -22,10 +22,11 @@ from channels.exchange import Exchange
 from delivery import circuit, fallback, receipts
 from delivery.attempt import hand_over
 from delivery.circuit import Circuits
+from delivery.metrics import Meters, due_at, seconds
 from delivery.outbound import outbound
 from delivery.providers import Providers
 from delivery.route import Router
-from delivery.settle import settle
+from delivery.settle import Settled, settle
 from delivery.verdict import EXPIRED, Finished, Outcome
 from models import connectors, messages, queue, workers
 from models.base import now
@@ -53,12 +54,20 @@ class Worker:
     """One dispatcher. `alone` says that no other process can hold a live lease on this database, so all old ones are dead."""
 
     def __init__(
-        self, database: Database, providers: Providers, router: Router, bell: Bell, concurrency: int, alone: bool
+        self,
+        database: Database,
+        providers: Providers,
+        router: Router,
+        bell: Bell,
+        meters: Meters,
+        concurrency: int,
+        alone: bool,
     ) -> None:
         self._database = database
         self._providers = providers
         self._router = router
         self._bell = bell
+        self._meters = meters
         self._concurrency = concurrency
         self._alone = alone
         self._name = secrets.token_hex(8)
@@ -199,7 +208,7 @@ class Worker:
             outcome = await self._outcome(claim, message, connector, claimed_at)
         except asyncio.CancelledError:
             outcome = _not_sent("WORKER_STOPPED", "The process stopped before the message had left.")
-        self._log(claim, outcome)
+        self._log(claim, message, outcome)
         self._finished.append(Finished(claim, message, connector, outcome))
         self._some_finished.set()
 
@@ -233,12 +242,20 @@ class Worker:
         while True:
             try:
                 async with self._database.write() as session:
-                    sent = await settle(session, self._router, self._circuits, batch)
-                await receipts.catch_up(self._database, sent)
-                return
+                    settled = await settle(session, self._router, self._circuits, batch)
+                break
             except Exception:
                 log.exception("outcomes_not_stored", messages=len(batch))
                 await asyncio.sleep(RETRY_STORE_SECONDS)
+        self._meter(batch, settled)
+        try:
+            self._meters.deliver(await receipts.catch_up(self._database, settled.sent))
+        except Exception:
+            log.exception("receipts_not_taken", messages=len(settled.sent))  # a chore looks for them again
+
+    def _meter(self, batch: Sequence[Finished], settled: Settled) -> None:
+        for item, verdict in zip(batch, settled.verdicts, strict=True):
+            self._meters.attempt(item, verdict)
 
     async def _promote(self) -> None:
         """Jobs whose time has come: retries, and messages that were scheduled."""
@@ -258,7 +275,7 @@ class Worker:
         for workspace_id, connector_id in waiting:
             async with self._database.write() as session:
                 await fallback.evacuate(session, self._router, workspace_id, connector_id)
-        await receipts.catch_up_all(self._database)
+        self._meters.deliver(await receipts.catch_up_all(self._database))
         if not self._alone:
             await self._recover(now())
 
@@ -268,6 +285,7 @@ class Worker:
             pass
 
     async def _recover_some(self, before: dt.datetime | None) -> int:
+        settled = None
         async with self._database.write() as session:
             lost = await queue.lost(session, before, self._name)
             finished = [item for claim in lost if (item := await _lost(session, claim)) is not None]
@@ -275,7 +293,9 @@ class Worker:
             await queue.finish(session, [claim.message_id for claim in lost if claim.message_id not in known])
             if finished:
                 log.warning("attempts_lost", messages=len(finished))
-                await settle(session, self._router, self._circuits, finished)
+                settled = await settle(session, self._router, self._circuits, finished)
+        if settled is not None:
+            self._meter(finished, settled)
         return len(lost)
 
     async def _beat(self) -> None:
@@ -285,8 +305,10 @@ class Worker:
                 await workers.beat(session, self._name)
             self._beat_at = time.monotonic() + BEAT_SECONDS
 
-    def _log(self, claim: Claim, outcome: Outcome) -> None:
+    def _log(self, claim: Claim, message: Message, outcome: Outcome) -> None:
+        """`queue_wait_ms` runs from when the message was due, so that a later attempt's has the earlier ones in it."""
         result = outcome.result
+        waited = 1000 * seconds(due_at(message), now()) - (outcome.duration_ms or 0)
         failure = {"kind": result.kind.value, "code": result.code} if isinstance(result, SendError) else {}
         log.info(
             "attempt",
@@ -295,7 +317,9 @@ class Worker:
             connector_id=claim.connector_id,
             attempt=claim.attempt,
             outcome="refused" if failure else "accepted",
+            queue_wait_ms=round(max(0.0, waited), 3),
             duration_ms=outcome.duration_ms,
+            provider_status=outcome.exchange.provider_status,
             **failure,
         )
 

@@ -14,6 +14,7 @@ from channels.base import Report
 from channels.egress import Egress
 from delivery import receipts
 from delivery.checks import Checker
+from delivery.metrics import Meters
 from delivery.providers import Providers
 from delivery.route import Router
 from delivery.worker import Worker
@@ -65,6 +66,7 @@ class Application:
         self.database = Database(settings.database_url, self._ring)
         self.providers = Providers(vault, Egress(settings.allow_private_addresses), self._report)
         self.router = Router(self.providers)
+        self.meters = Meters()
         self.tails: Tails[Event] = Tails(self._events_after, self._events_head, self._events_oldest, self.bell)
         self.means = Means(
             self.database,
@@ -75,6 +77,7 @@ class Application:
             self.tails,
             Cursors(vault),
             Gather(accept_all),
+            self.meters,
             settings.region,
         )
         self.authenticator = Authenticator(settings, self._workspace)
@@ -106,7 +109,7 @@ class Application:
         if worker:
             alone = self.database.is_sqlite
             slots = self.settings.worker_concurrency
-            self.worker = Worker(self.database, self.providers, self.router, self.bell, slots, alone)
+            self.worker = Worker(self.database, self.providers, self.router, self.bell, self.meters, slots, alone)
             checker = Checker(self.database, self.providers, self.bell)
             self._tasks = [asyncio.create_task(self.worker.run()), asyncio.create_task(checker.run())]
 
@@ -160,7 +163,7 @@ class Application:
             self.bell.ring(events_of(workspace_id))
 
     async def _report(self, connector: Connector, report: Report) -> None:
-        await receipts.take(self.database, connector, report)
+        self.meters.deliver(await receipts.take(self.database, connector, report))
 
     async def _workspace(self, workspace_id: str) -> Workspace | None:
         async with self.database.read() as session:

@@ -111,6 +111,14 @@ class Attempt(Base):
     __table_args__ = (
         Index("ix_attempt_workspace", "workspace_id", "message_id"),
         Index("ix_attempt_external", "connector_id", "external_id"),
+        Index(
+            "ix_attempt_finished",
+            "connector_id",
+            "outcome",
+            "finished_at",
+            sqlite_where=text("finished_at IS NOT NULL"),
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
     )
 
     message_id: Mapped[str] = mapped_column(ForeignKey("message.id"), primary_key=True)

@@ -55,6 +55,13 @@ class Job(Base):
         Index("ix_job_leased", "lane_id", "lease_until", sqlite_where=text("state = 1"), postgresql_where=text("state = 1")),
         Index("ix_job_scheduled", "run_at", sqlite_where=text("state = 3"), postgresql_where=text("state = 3")),
         Index(
+            "ix_job_scheduled_lane",
+            "lane_id",
+            "priority",
+            sqlite_where=text("state = 3"),
+            postgresql_where=text("state = 3"),
+        ),
+        Index(
             "ix_job_expires",
             "expires_at",
             sqlite_where=text("expires_at IS NOT NULL"),

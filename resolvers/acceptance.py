@@ -33,7 +33,10 @@ async def send(call: Call, draft: Draft) -> Answer:
     """Accept a message: when this returns, it is stored and will be sent. The flag says that an earlier call with the same
     idempotency key and the same content had already done so."""
     limits.check(draft)
-    return await call.means.sends.add(Sending(call, draft, draft.hash() if draft.idempotency_key is not None else None))
+    request_hash = draft.hash() if draft.idempotency_key is not None else None
+    message, is_replay = await call.means.sends.add(Sending(call, draft, request_hash))
+    call.means.meters.accept([] if is_replay else [message])
+    return message, is_replay
 
 
 async def accept_all(sendings: Sequence[Sending]) -> Sequence[Answer | Exception]:

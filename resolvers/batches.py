@@ -189,7 +189,9 @@ async def _store(call: Call, order: Order, request_hash: str | None, planned: Se
         await rows.store(session, call.workspace_id, batch, accepted, [messages.job_of(message) for message in accepted])
         for message in accepted:
             message_changed(session, message, None, TimelineSource.API, detail="Accepted")
-        return await rows.progress(session, call.workspace_id, batch)
+        progress = await rows.progress(session, call.workspace_id, batch)
+    call.means.meters.accept(accepted)
+    return progress
 
 
 def _hash(draft: Draft) -> str | None:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from delivery.metrics import Meters
 from delivery.providers import Providers
 from delivery.route import Router
 from models.bell import Bell
@@ -48,6 +49,7 @@ class Means:
     tails: Tails[Event]
     cursors: Cursors
     sends: Gather[Sending, tuple[Message, bool]]
+    meters: Meters
     region: str | None = None
 
 

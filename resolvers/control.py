@@ -139,6 +139,7 @@ async def resend(call: Call, message_id: str, connector_id: str | None) -> Messa
         message = await messages.accept(session, call, draft, planned, None, f"Resent from {original.id}")
         message_noted(session, original, "resent", f"Resent as {message.id}")
     call.means.bell.ring(JOBS)
+    call.means.meters.accept([message])
     return message
 
 

@@ -18,6 +18,7 @@ from resolvers.connectors import ConnectorOrderField
 from resolvers.pages import OrderDirection, Page, PageArguments
 from schema.base import Node, PageInfo
 from schema.context import Info
+from schema.metrics import ConnectorMetrics
 from schema.pages import After, Before, First, Last, page_info
 from schema.templates import ConnectorTemplate, by_ref, catalogue
 
@@ -175,6 +176,10 @@ class Connector(Node):
             return None
         burst = lane.burst if lane.per_second is not None else None
         return Throttle(per_second=lane.per_second, burst=burst, paused_until=lane.paused_until)
+
+    @strawberry.field(description="How busy it is, and how fast its messages go.")
+    async def metrics(root: Row, info: Info) -> ConnectorMetrics:
+        return await info.context.metrics.load(root.id)  # type: ignore[return-value]
 
 
 def _config_field(connector: rows.Connector, name: str, is_secret: bool) -> ConfigField:

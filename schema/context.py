@@ -13,7 +13,9 @@ from models.connectors import Connector
 from models.events import Event
 from models.lanes import Lane
 from models.messages import Attempt, Message
+from resolvers import metrics
 from resolvers.call import Call
+from resolvers.metrics import Reading
 
 
 class Context:
@@ -26,6 +28,7 @@ class Context:
         self.attempts: DataLoader[str, Sequence[Attempt]] = DataLoader(load_fn=self._attempts)
         self.timelines: DataLoader[str, Sequence[Event]] = DataLoader(load_fn=self._timelines)
         self.lanes: DataLoader[str, Lane | None] = DataLoader(load_fn=self._lanes)
+        self.metrics: DataLoader[str, Reading] = DataLoader(load_fn=self._metrics)
 
     async def _connectors(self, ids: list[str]) -> list[Connector | None]:
         async with self.call.read() as session:
@@ -50,6 +53,9 @@ class Context:
             for event in await events.of_subjects(session, self.call.workspace_id, ids):
                 grouped[event.subject_id].append(event)
         return [grouped[key] for key in ids]
+
+    async def _metrics(self, ids: list[str]) -> list[Reading]:
+        return await metrics.read(self.call, ids)
 
     async def _lanes(self, ids: list[str]) -> list[Lane | None]:
         async with self.call.read() as session:

@@ -19,6 +19,7 @@ from schema.estimates import EstimateQueries
 from schema.events import ChannelStatusChanged, DeliveryUpdated, EventQueries, EventSubscriptions
 from schema.message_changes import MessageMutations
 from schema.messages import MessageQueries
+from schema.metrics import MetricsSubscriptions
 from schema.stats import StatsQueries
 from schema.viewer import ViewerQueries, WorkspaceMutations
 
@@ -42,7 +43,7 @@ class Mutation(ConnectorMutations, MessageMutations, ControlMutations, BatchMuta
 
 
 @strawberry.type(description="Everything that can be watched.")
-class Subscription(EventSubscriptions, BatchSubscriptions):
+class Subscription(EventSubscriptions, BatchSubscriptions, MetricsSubscriptions):
     pass
 
 
