@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -100,10 +101,9 @@ class Checker:
             while True:
                 self._wake.clear()
                 await self._start_due()
-                try:
-                    await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
-                except TimeoutError:
-                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):  # wait_for of 3.11 may swallow a cancellation
+                        await self._wake.wait()
         finally:
             unlisten()
             for task in self._running:

@@ -75,6 +75,11 @@ class Connection:
         self.viewer: Viewer | None = None
         self.closed = asyncio.Event()
 
+    @property
+    def operations(self) -> int:
+        """How many are running on it."""
+        return len(self._operations)
+
     async def run(self) -> None:
         """Serve the accepted socket until it is closed by either side."""
         self._close_after(self._patience.init_timeout, 4408, "Connection initialisation timeout")
@@ -176,7 +181,8 @@ class Connection:
         with suppress(OSError, TimeoutError):
             while self._heard:
                 self._heard = False
-                await asyncio.wait_for(self._say(PING), interval)
+                async with asyncio.timeout(interval):
+                    await self._say(PING)
                 await asyncio.sleep(interval)
         self.close(4499, "The client does not answer.")
 
