@@ -62,7 +62,7 @@ def _field(provider: type[Provider], name: str) -> str:
 
 def _setting(name: str) -> list[str]:
     field = Settings.model_fields[name]
-    default = field.examples[0] if field.examples else field.default
+    default = field.examples[0] if field.default_factory and field.examples else field.default
     if isinstance(default, bool):
         default = str(default).lower()
     return [f"`{variable(name)}`", "" if default in (None, ()) else f"`{default}`", str(field.description).replace("|", "\\|")]
