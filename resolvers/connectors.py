@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from channels.base import Provider
 from delivery import checks
 from models import connectors as rows
-from models import ids, queue
+from models import ids, lanes
 from models.base import now
 from models.connectors import ComponentStatus, Connector, Filter, Stage
 from models.timeline import channel_changed
@@ -219,7 +219,7 @@ async def _insert(session: AsyncSession, call: Call, new: NewConnector, provider
     connector.config, connector.secrets = configs.kept(provider, call.means.vault, connector)
     session.add(connector)
     await session.flush()
-    await queue.open_lane(session, call.workspace_id, connector.id, new.throttle_per_second)
+    await lanes.open(session, call.workspace_id, connector.id, new.throttle_per_second)
     channel_changed(session, connector, "created", None, "created")
     return connector
 

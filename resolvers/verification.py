@@ -14,8 +14,8 @@ from channels.errors import SendError
 from channels.exchange import Stage as TestStage
 from delivery import checks
 from delivery.attempt import hand_over
-from delivery.verdict import Outcome
 from delivery.providers import UnusableError
+from delivery.verdict import Outcome
 from models import connectors as rows
 from models import ids
 from models.base import now
