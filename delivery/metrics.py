@@ -73,7 +73,7 @@ class Meters:
         self.retries: Counter[Ended] = Counter()
         self.accept_to_sent: defaultdict[InLane, Histogram] = defaultdict(Histogram)
         self.attempt_duration: defaultdict[Through, Histogram] = defaultdict(Histogram)
-        self.sent_to_delivered: defaultdict[str, Histogram] = defaultdict(Histogram)
+        self.sent_to_delivered: defaultdict[tuple[str], Histogram] = defaultdict(Histogram)
 
     def accept(self, messages: Sequence[Message]) -> None:
         """These were stored and will be sent."""
@@ -96,7 +96,7 @@ class Meters:
         """Providers said for the first time that these reached their recipients."""
         for message in messages:
             if message.sent_at is not None and message.delivered_at is not None:
-                self.sent_to_delivered[message.channel_type].observe(seconds(message.sent_at, message.delivered_at))
+                self.sent_to_delivered[(message.channel_type,)].observe(seconds(message.sent_at, message.delivered_at))
 
 
 def due_at(message: Message) -> dt.datetime:

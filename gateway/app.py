@@ -22,6 +22,7 @@ from gateway.auth import Authenticator
 from gateway.connection import Patience
 from gateway.graphiql import page
 from gateway.http import GraphQLEndpoint
+from gateway.metrics import Metrics
 from gateway.settings import Settings
 from gateway.sockets import GraphQLSockets
 from models import events, migrate, workspaces
@@ -96,6 +97,7 @@ class Application:
             self.engine, authenticate, self.context, origins=settings.allowed_origins, patience=patience
         )
         self.worker: Worker | None = None
+        self.metrics = Metrics(self.database, self.bell, self.tails, self.sockets, self.meters, self._in_flight)
         self._tasks: list[asyncio.Task[None]] = []
 
     def context(self, viewer: Viewer) -> Context:
@@ -152,6 +154,9 @@ class Application:
                 return "ok" if await migrate.is_current(self.database.engine) else "not migrated"
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             return f"unreachable ({type(error).__name__})"
+
+    def _in_flight(self) -> int:
+        return self.worker.in_flight if self.worker is not None else 0
 
     def _worker_state(self) -> str:
         if self.worker is None:

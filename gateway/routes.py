@@ -1,4 +1,4 @@
-"""The paths of the server: GraphQL, its page, health and the schema. Everything else is 404."""
+"""The paths of the server: GraphQL, its page, health, metrics and the schema. Everything else is 404."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.app import Application
 from gateway.graphiql import STATIC, Assets
+from gateway.metrics import is_bearer
 from schema.roots import sdl
 
 GRAPHQL = "/graphql"
@@ -36,8 +37,7 @@ def serve_paths(application: Application) -> ASGIApp:
     others = Starlette(
         routes=[
             Route("/", home),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
+            *_watched(application),
             Route("/schema.graphql", schema),
             Mount("/static", Assets(directory=STATIC, check_dir=False)),
         ]
@@ -52,4 +52,31 @@ def serve_paths(application: Application) -> ASGIApp:
         else:
             await others(scope, receive, send)
 
-    return dispatch
+    return application.metrics.requests.around(dispatch)
+
+
+def watch_paths(application: Application) -> ASGIApp:
+    """The ASGI application of a process that only works: whoever watches it may ask how it is."""
+    return application.metrics.requests.around(Starlette(routes=_watched(application)))
+
+
+def _watched(application: Application) -> list[Route]:
+    """Health, and the metrics if there is a token to read them with."""
+    token = application.settings.metrics_token
+
+    async def healthz(_request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_request: Request) -> Response:
+        health = await application.health()
+        body = {"status": "ready" if health.ready else "not ready", "checks": health.checks}
+        return JSONResponse(body, 200 if health.ready else 503, {"cache-control": "no-store"})
+
+    async def metrics(request: Request) -> Response:
+        if token is None or not is_bearer(request.headers.get("authorization"), token.get_secret_value()):
+            return PlainTextResponse("Unauthorized\n", 401, {"www-authenticate": "Bearer", "cache-control": "no-store"})
+        text, content_type = await application.metrics.exposition(request.headers.get("accept"))
+        return Response(text, headers={"content-type": content_type, "cache-control": "no-store"})
+
+    health = [Route("/healthz", healthz), Route("/readyz", readyz)]
+    return health if token is None else [*health, Route("/metrics", metrics)]

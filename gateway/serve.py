@@ -16,9 +16,10 @@ import uvicorn
 from alembic.util import CommandError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
+from starlette.types import ASGIApp
 
 from gateway.app import Application
-from gateway.routes import serve_paths
+from gateway.routes import serve_paths, watch_paths
 from gateway.settings import Settings, SettingsError, variable
 from models import migrate, workspaces
 from models.database import Database
@@ -101,21 +102,7 @@ async def serve(settings: Settings, worker: bool, started: Callable[[str], Await
     """Answer clients, and send messages too when `worker` is set. `started` is told the address."""
     application = Application(settings)
     listener = listen(settings.host, settings.port)
-    config = uvicorn.Config(
-        serve_paths(application),
-        http="httptools",
-        ws="websockets-sansio",
-        ws_max_size=settings.max_body_bytes,
-        ws_per_message_deflate=False,
-        lifespan="off",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=settings.drain_seconds,
-    )
-    server = Server(config)
+    server = server_of(serve_paths(application), settings)
     stop = _on_signal()
     await application.start(worker)
     serving = asyncio.create_task(server.serve([listener]))
@@ -132,18 +119,55 @@ async def serve(settings: Settings, worker: bool, started: Callable[[str], Await
         log.info("stopped")
 
 
+def server_of(app: ASGIApp, settings: Settings) -> Server:
+    """An HTTP server that leaves signals, logging and the lifespan to us."""
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=settings.max_body_bytes,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )
+    return Server(config)
+
+
 async def work(settings: Settings) -> None:
-    """Send messages without answering clients."""
+    """Send messages without answering clients; with a metrics port, answer whoever watches."""
     application = Application(settings)
     stop = _on_signal()
-    await application.start(worker=True)
-    try:
-        log.info("started", database=application.database.engine.name, worker=True)
-        await stop.wait()
-        log.info("stopping")
-    finally:
-        await application.stop()
-        log.info("stopped")
+    async with watched(application):
+        await application.start(worker=True)
+        try:
+            log.info("started", database=application.database.engine.name, worker=True)
+            await stop.wait()
+            log.info("stopping")
+        finally:
+            await application.stop()
+            log.info("stopped")
+
+
+@asynccontextmanager
+async def watched(application: Application) -> AsyncIterator[int | None]:
+    """Answer health and metrics on the metrics port, and say which it is; None where none is set."""
+    settings = application.settings
+    if settings.metrics_port is None:
+        yield None
+        return
+    with listen(settings.host, settings.metrics_port) as listener:
+        server = server_of(watch_paths(application), settings)
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            await serving
 
 
 def listen(host: str, port: int) -> socket.socket:

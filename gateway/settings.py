@@ -19,6 +19,7 @@ from models.vault import Vault
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "PATCHBAY_"
 SHORTEST_JWT_SECRET = 32
+SHORTEST_METRICS_TOKEN = 16
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "sqlite+aiosqlite": "sqlite+aiosqlite",
@@ -116,6 +117,23 @@ class Settings(BaseSettings):
     worker: bool = Field(True, description="Send messages from this process; false when `patchbay worker` runs beside it.")
     worker_concurrency: int = Field(100, ge=1, le=10_000, description="Messages one worker hands over at the same time.")
     drain_seconds: int = Field(30, ge=0, le=3600, description="How long a stopping process finishes what it has begun.")
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="Bearer token with which Prometheus reads /metrics, 16 characters or more. Not set: there is no /metrics, "
+        "because its numbers are of all workspaces.",
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port on which `patchbay worker` answers /healthz, /readyz and /metrics, as in 9464. Not set: it listens "
+        "nowhere. `patchbay serve` answers them on its own port.",
+    )
+    otel: bool = Field(
+        False,
+        description="Export traces by OpenTelemetry, which the optional dependencies `otel` install; its own variables, such "
+        "as OTEL_EXPORTER_OTLP_ENDPOINT, say where to.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="console, json, or auto: console when a person is watching, json otherwise."
@@ -189,6 +207,13 @@ class Settings(BaseSettings):
     def _check_jwt_secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().encode("utf-8", "surrogatepass")) < SHORTEST_JWT_SECRET:
             raise ValueError(f"must have {SHORTEST_JWT_SECRET} bytes or more")
+        return value
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _check_metrics_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not (value.get_secret_value().isascii() and len(value) >= SHORTEST_METRICS_TOKEN):
+            raise ValueError(f"must have {SHORTEST_METRICS_TOKEN} ASCII characters or more")
         return value
 
     @field_validator("jwt_jwks_url")

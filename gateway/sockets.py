@@ -47,6 +47,11 @@ class GraphQLSockets:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def operations(self) -> int:
+        """How many operations run on all sockets."""
+        return sum(connection.operations for connection in self._open)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         await receive()

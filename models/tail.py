@@ -112,6 +112,10 @@ class Tails(Generic[R]):
         """The tailer of a workspace, while somebody follows it."""
         return self._tails.get(workspace_id)
 
+    def heads(self) -> dict[str, int]:
+        """How far each tailer has read, by workspace."""
+        return {workspace_id: tail.head for workspace_id, tail in self._tails.items() if tail.is_reading}
+
     async def close(self) -> None:
         """End every follower's iteration and every tailer. A follower opened later ends at once."""
         self._closed = True
@@ -203,6 +207,11 @@ class Tail(Generic[R]):
         self._changed = asyncio.Event()
         self._awake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether somebody has said where to begin."""
+        return self._task is not None
 
     @property
     def held(self) -> int:

@@ -59,6 +59,9 @@ def test_defaults() -> None:
         "worker": True,
         "worker_concurrency": 100,
         "drain_seconds": 30,
+        "metrics_token": None,
+        "metrics_port": None,
+        "otel": False,
         "log_level": "info",
         "log_format": "auto",
     }
@@ -195,6 +198,8 @@ WEB = "must be an http or https URL with a host and without credentials, query o
         ("secret_keys", CANARY, "entry 1 is not of the form id:base64key."),
         ("secret_keys", f"k1:{CANARY}", "the key k1 is not base64."),
         ("jwt_secret", CANARY, "must have 32 bytes or more."),
+        ("metrics_token", "fifteen letters", "must have 16 ASCII characters or more."),
+        ("metrics_token", f"{CANARY}é" * 4, "must have 16 ASCII characters or more."),
         ("jwt_jwks_url", "http://id.example.com/jwks", "must be https, or PATCHBAY_ALLOW_PRIVATE_ADDRESSES must be true."),
         ("jwt_jwks_url", "file:///etc/passwd", WEB),
         ("jwt_jwks_url", f"https://u:{CANARY}@id.example.com/jwks", WEB),
