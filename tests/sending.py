@@ -24,7 +24,8 @@ DELETE = """mutation($id: ID!) {
 CONNECTOR = """query($id: ID!) {
   connector(id: $id) { isVerified status { ready reasons channel { stage status errorMessage } } throttle { pausedUntil } } }"""
 SEND = """mutation($input: MessageSendInput!) {
-  messageSend(input: $input) { isReplay message { id status expiresAt scheduledAt } userErrors { code message field httpStatus } } }"""
+  messageSend(input: $input) {
+    isReplay message { id status expiresAt scheduledAt } userErrors { code message field httpStatus } } }"""
 MESSAGE = """query($id: ID!) { message(id: $id) {
   id status to flow priority externalId sentAt deliveredAt expiresAt scheduledAt createdAt updatedAt segments
   connector { id }
