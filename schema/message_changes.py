@@ -13,6 +13,7 @@ from resolvers import acceptance
 from resolvers.messages import Draft, Fallback, MessageFlow, MessagePriority
 from schema.base import THE_INPUT, UserError, answering, no_errors
 from schema.context import Info
+from schema.inputs import from_a_table
 from schema.messages import Message
 
 
@@ -32,6 +33,7 @@ class ChannelFallbackInput:
     )
 
 
+@from_a_table
 @strawberry.input(description="A message to one recipient. Say where through: a channel, a connector or a routing key.")
 class MessageSendInput:
     to: str = strawberry.field(description="The recipient: an address of the channel.")

@@ -267,11 +267,11 @@ async def test_resending_through_what_is_not_there_stores_nothing(idle: Gateway)
     assert await count(idle, Message) == 1
 
 
-SECRETS = ("lovelace", "Countess", "4711", "analytical", "engine.png", "tpl-variable", "private-note")
+SECRETS = ("lovelace", "Countess", "swordfish", "analytical", "engine.png", "tpl-variable", "private-note")
 CONTENT: dict[str, Any] = {
     "to": "ada.lovelace",
     "subject": "For the Countess",
-    "body": "Your code is 4711",
+    "body": "Your code is swordfish",
     "html": "<p>analytical</p>",
     "template": {"name": "tpl-variable"},
     "media": [{"url": "https://example.com/engine.png"}],
