@@ -15,7 +15,7 @@ ERRORS = """userErrors { code message field httpStatus
   ... on ConflictError { conflictingId }
   ... on DeliveryError { providerCode providerMessage stage deliveryTimeMs } }"""
 CONNECTOR = """id workspaceId name description channelType provider priority enabled routingKey conversational isVerified
-  verifiedAt config revision createdAt updatedAt template { ref } throttle { perSecond burst }
+  verifiedAt config revision createdAt updatedAt template { ref } throttle { perSecond }
   status { ready reasons checks { results { name status assertions { name status message } } }
            channel { status stage errorMessage } }
   channel { id platform identifier status stage }"""
@@ -106,6 +106,16 @@ async def message(gateway: Gateway, to: str = "delivered", **input: Json) -> Jso
     payload = await mutate(gateway, "messageSend", **{"to": to, "body": "Hello", **where, **input})
     assert payload["userErrors"] == []
     return payload["message"]
+
+
+async def arrived(gateway: Gateway, message_id: str, status: str) -> Json:
+    """The message once it has this status."""
+
+    async def probe() -> Json:
+        found = (await gateway.gql("query($id: ID!) { message(id: $id) { id status } }", id=message_id))["message"]
+        return found if found["status"] == status else None
+
+    return await eventually(probe)
 
 
 async def refused(gateway: Gateway, field: str, **input: Json) -> list[tuple[str, list[str], str]]:

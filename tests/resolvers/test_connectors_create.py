@@ -39,7 +39,7 @@ async def test_a_typed_connector_is_answered_at_once_and_not_yet_verified(gatewa
     assert made["isVerified"] is False and made["verifiedAt"] is None and made["revision"] == 1
     assert made["workspaceId"] == gateway.demo.id and made["id"].startswith("con_")
     assert made["config"] == {**config["smtp"]}
-    assert made["throttle"] == {"perSecond": 2.5, "burst": 3}
+    assert made["throttle"] == {"perSecond": 2.5}
     assert made["channel"]["id"].startswith("chn_") and made["channel"]["identifier"] == "shop@example.com"
     assert made["status"]["channel"] == {"status": "PENDING", "stage": "PROVISIONING", "errorMessage": None}
     assert made["createdAt"].endswith("Z") and made["updatedAt"] == made["createdAt"]

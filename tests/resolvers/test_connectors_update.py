@@ -56,7 +56,7 @@ async def test_absent_is_left_alone_and_null_clears(gateway: Gateway) -> None:
         ("enabled", True, True),
         ("conversational", False, False),
         ("conversational", None, None),
-        ("throttlePerSecond", 2.5, {"perSecond": 2.5, "burst": 3}),
+        ("throttlePerSecond", 2.5, {"perSecond": 2.5}),
         ("throttlePerSecond", None, None),
         ("name", "Other", "Other"),
     ):
