@@ -14,7 +14,6 @@ from channels.base import Report
 from channels.egress import Egress
 from delivery import receipts
 from delivery.checks import Checker
-from delivery.metrics import Meters
 from delivery.providers import Providers
 from delivery.route import Router
 from delivery.worker import Worker
@@ -25,6 +24,7 @@ from gateway.http import GraphQLEndpoint
 from gateway.metrics import Metrics
 from gateway.settings import Settings
 from gateway.sockets import GraphQLSockets
+from gateway.spans import traces_of
 from models import events, migrate, workspaces
 from models.bell import Bell, events_of
 from models.connectors import Connector
@@ -40,7 +40,6 @@ from resolvers.gather import Gather
 from resolvers.viewer import Viewer
 from schema.context import Context
 from schema.documents import Documents
-from schema.engine import Engine
 from schema.roots import build
 
 log = structlog.get_logger()
@@ -67,7 +66,8 @@ class Application:
         self.database = Database(settings.database_url, self._ring)
         self.providers = Providers(vault, Egress(settings.allow_private_addresses), self._report)
         self.router = Router(self.providers)
-        self.meters = Meters()
+        self.traces = traces_of(settings)
+        self.meters = self.traces.meters()
         self.tails: Tails[Event] = Tails(self._events_after, self._events_head, self._events_oldest, self.bell)
         self.means = Means(
             self.database,
@@ -82,7 +82,7 @@ class Application:
             settings.region,
         )
         self.authenticator = Authenticator(settings, self._workspace)
-        self.engine = Engine(schema := build(), Documents(schema._schema))
+        self.engine = self.traces.engine(schema := build(), Documents(schema._schema))
         authenticate = self.authenticator.authenticate
         self.endpoint = GraphQLEndpoint(
             self.engine,
@@ -134,6 +134,7 @@ class Application:
         await self.providers.close()
         await self.bell.stop()
         await self.database.close()
+        await asyncio.to_thread(self.traces.close)
 
     async def health(self) -> Health:
         """What `/readyz` tells."""

@@ -86,7 +86,7 @@ class Requests:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         """A `status` of 0: the client left before it was answered."""
-        path = scope["path"] if scope["path"] in PATHS else OTHERS
+        path = known_path(scope["path"])
         method = scope["method"] if scope["method"] in METHODS else OTHERS
         self.counts[path, method, str(status)] += 1
         self.durations[(path,)].observe(seconds)
@@ -217,6 +217,11 @@ def depths(jobs: Sequence[Jobs]) -> Counter[tuple[str, str, str]]:
         name = job.connector_id if job.connector_id in shown else OTHERS
         found[name, LANES[job.priority], job.state] += job.count
     return found
+
+
+def known_path(path: str) -> str:
+    """A path of ours; all else is one, or strangers could make as many labels as they like."""
+    return path if path in PATHS else OTHERS
 
 
 def gauge(name: str, about: str, value: float) -> Metric:

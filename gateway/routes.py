@@ -52,7 +52,7 @@ def serve_paths(application: Application) -> ASGIApp:
         else:
             await others(scope, receive, send)
 
-    return application.metrics.requests.around(dispatch)
+    return application.traces.around(application.metrics.requests.around(dispatch))
 
 
 def watch_paths(application: Application) -> ASGIApp:
