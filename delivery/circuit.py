@@ -8,31 +8,37 @@ from collections import defaultdict, deque
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.errors import FailureKind, SendError
-from delivery.verdict import Finished
+from channels.base import Accepted
+from channels.errors import FailureKind
+from delivery.verdict import RELEASED, WORKER_LOST, Finished
 from models import connectors, lanes
 from models.base import now
 from models.connectors import CircuitState, Connector
 from models.timeline import channel_changed
 
-WINDOW_SECONDS = 60.0
-FEWEST = 10
-SHARE = 0.5
-OPEN_FOR = dt.timedelta(seconds=30)
 FAILING = frozenset({FailureKind.TRANSIENT, FailureKind.UNKNOWN_OUTCOME})
+SILENT = frozenset({FailureKind.THROTTLED, FailureKind.CONFIGURATION, FailureKind.EXPIRED})
 
 
 class Circuits:
-    """What this process has seen of each connector in the last minute. Only the changes of state are stored."""
+    """What this process has seen of each connector of late. Only the changes of state are stored.
 
-    def __init__(self) -> None:
+    A circuit opens for `open_seconds` when of at least `fewest` calls within `window_seconds` a `share` or more failed.
+    """
+
+    def __init__(
+        self, *, window_seconds: float = 60.0, fewest: int = 10, share: float = 0.5, open_seconds: float = 30.0
+    ) -> None:
+        self._window = window_seconds
+        self._fewest = fewest
+        self._share = share
+        self._open_for = dt.timedelta(seconds=open_seconds)
         self._seen: defaultdict[str, deque[tuple[float, bool]]] = defaultdict(deque)
 
     def next_state(self, finished: Finished) -> CircuitState | None:
         """The state an outcome moves its connector's circuit to; None leaves it."""
-        result, connector = finished.outcome.result, finished.connector
-        failed = isinstance(result, SendError) and result.kind in FAILING
-        if isinstance(result, SendError) and result.kind in (FailureKind.THROTTLED, FailureKind.CONFIGURATION):
+        failed, connector = _failed(finished), finished.connector
+        if failed is None:
             return None
         if connector.circuit != CircuitState.CLOSED:
             self._seen.pop(connector.id, None)
@@ -42,20 +48,29 @@ class Circuits:
     def _trips(self, connector_id: str, failed: bool) -> bool:
         at, seen = time.monotonic(), self._seen[connector_id]
         seen.append((at, failed))
-        while seen[0][0] < at - WINDOW_SECONDS:
+        while seen[0][0] < at - self._window:
             seen.popleft()
         failures = sum(bad for _when, bad in seen)
-        trips = failed and len(seen) >= FEWEST and failures >= SHARE * len(seen)
+        trips = failed and len(seen) >= self._fewest and failures >= self._share * len(seen)
         if trips:
             seen.clear()
         return trips
 
+    async def change(self, session: AsyncSession, connector: Connector, state: CircuitState) -> None:
+        """Store a circuit's new state and tell of it. Opening an open one gives it another rest."""
+        until = now() + self._open_for if state is CircuitState.OPEN else None
+        changed = await connectors.set_circuit(session, connector.workspace_id, connector.id, state)
+        if state is not CircuitState.HALF_OPEN:
+            await lanes.open_circuit(session, connector.id, until)
+        if changed is not None:
+            channel_changed(session, changed, "updated", connector.stage, "circuit")
 
-async def change(session: AsyncSession, connector: Connector, state: CircuitState) -> None:
-    """Store a circuit's new state and tell of it. Opening an open one gives it another rest."""
-    until = now() + OPEN_FOR if state is CircuitState.OPEN else None
-    if state is not CircuitState.HALF_OPEN:
-        await lanes.open_circuit(session, connector.id, until)
-    changed = await connectors.set_circuit(session, connector.workspace_id, connector.id, state)
-    if changed is not None:
-        channel_changed(session, changed, "updated", connector.stage, "circuit")
+
+def _failed(finished: Finished) -> bool | None:
+    """Whether the provider let a call down; None for what says nothing of it, such as a process of ours that died."""
+    result = finished.outcome.result
+    if isinstance(result, Accepted):
+        return False
+    if result.kind in SILENT or result.code in (WORKER_LOST, *RELEASED):
+        return None
+    return result.kind in FAILING

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from channels.base import Media, Outbound
+from channels import sms_text
+from channels.base import ChannelType, Media, Outbound
 from models.base import now
 from models.messages import Message
 
@@ -24,3 +25,11 @@ def outbound(message: Message, attempt: int = 1) -> Outbound:
         metadata=message.details or {},
         validity_seconds=max(1, int(left)) if left is not None else None,
     )
+
+
+def form_of(channel_type: str, body: str | None, has_media: bool) -> tuple[str | None, int | None]:
+    """The encoding and the number of parts a text has in a channel: only an SMS has them, and with files it is an MMS."""
+    if channel_type != ChannelType.SMS or has_media or not body:
+        return None, None
+    packed = sms_text.pack(body)
+    return packed.encoding.value, len(packed.parts)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.base import Report
 from delivery.verdict import failure_of
-from models import messages, receipts, redaction
+from models import messages, queue, receipts, redaction
 from models.base import now
 from models.connectors import Connector
 from models.database import Database
@@ -19,6 +19,7 @@ from models.receipts import Receipt
 from models.timeline import TimelineSource, message_changed, receipt_ignored
 
 KEPT_LOOKING = dt.timedelta(hours=1)
+ARRIVED = (MessageStatus.DELIVERED, MessageStatus.READ)
 
 
 async def take(database: Database, connector: Connector, report: Report) -> list[Message]:
@@ -71,8 +72,7 @@ async def _unpark(session: AsyncSession, receipt: Receipt) -> list[Message]:
 async def _apply(session: AsyncSession, message: Message, receipt: Receipt) -> list[Message]:
     """The message, if this is the first to say that it arrived."""
     previous, was_known = message.status, message.delivered_at is not None
-    values = _values(receipt, was_known)
-    moved = await messages.move(session, message.workspace_id, message.id, messages.below(receipt.status), values)
+    moved = await _move(session, message, receipt, was_known)
     if moved is None:
         receipt_ignored(session, message, receipt.status, receipt.occurred_at)
         return []
@@ -81,11 +81,28 @@ async def _apply(session: AsyncSession, message: Message, receipt: Receipt) -> l
     return [moved] if moved.delivered_at is not None and not was_known else []
 
 
-def _values(receipt: Receipt, was_known: bool) -> dict[str, Any]:
+async def _move(session: AsyncSession, message: Message, receipt: Receipt, was_known: bool) -> Message | None:
+    """Of an earlier hand-over, before the message fell back to another channel, only its arrival counts; then it need not be
+    sent any more."""
+    if receipt.status not in ARRIVED and not _is_current(message, receipt):
+        return None
+    if receipt.status in ARRIVED and message.status == MessageStatus.QUEUED:
+        await queue.remove(session, message.workspace_id, [message.id])
+    values = _values(message, receipt, was_known)
+    return await messages.move(session, message.workspace_id, message.id, messages.below(receipt.status), values)
+
+
+def _is_current(message: Message, receipt: Receipt) -> bool:
+    return message.external_id in (receipt.external_id, messages.alias(receipt.external_id))
+
+
+def _values(message: Message, receipt: Receipt, was_known: bool) -> dict[str, Any]:
     values: dict[str, Any] = {"status": receipt.status}
-    if receipt.status in (MessageStatus.DELIVERED, MessageStatus.READ) and not was_known:
+    if receipt.status in ARRIVED and not was_known:
         values["delivered_at"] = receipt.occurred_at
     values["failure"] = receipt.failure if receipt.status == MessageStatus.FAILED else None
+    if receipt.status == MessageStatus.FAILED and message.fallbacks:
+        values["fallback_at"] = now()
     return values
 
 

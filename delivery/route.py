@@ -113,28 +113,42 @@ class Router:
         channel_type: str,
         message: Outbound,
         tried: Collection[str] = frozenset(),
+        waits: bool = False,
     ) -> Route:
         """The usable connector that comes first: priority, then fitness for one-time passwords, then its turn."""
-        return self.among(await candidates(session, workspace_id, channel_type), message, tried)
+        return self.among(await candidates(session, workspace_id, channel_type), message, tried, waits=waits)
 
-    def among(self, found: Candidates, message: Outbound, tried: Collection[str] = frozenset()) -> Route:
-        """As `of_channel`, of connectors that have been read."""
-        paused = found.paused
+    def among(
+        self,
+        found: Candidates,
+        message: Outbound,
+        tried: Collection[str] = frozenset(),
+        *,
+        waits: bool = False,
+        peeks: bool = False,
+    ) -> Route:
+        """As `of_channel`, of connectors that have been read. With `waits`, and nobody better, the message waits for one whose
+        circuit is open; who only `peeks` takes nobody's turn."""
         judged = [self._judge(rank, connector, message, tried) for rank, connector in enumerate(found.connectors)]
-        usable = [d for d in judged if d.outcome is RouteOutcome.FALLBACK and d.connector.id not in paused]
-        resting = [d for d in judged if d.outcome is RouteOutcome.FALLBACK and d.connector.id in paused]
-        chosen = self._next(found.workspace_id, found.channel_type, usable or resting, message.flow)
-        return Route([self._explained(decision, chosen, paused) for decision in judged])
+        usable = [d for d in judged if d.outcome is RouteOutcome.FALLBACK]
+        rested = [d for d in usable if d.connector.id not in found.paused]
+        broken = [d for d in judged if waits and d.outcome is RouteOutcome.CIRCUIT_OPEN and d.to is not None]
+        chosen = self._next((found.workspace_id, found.channel_type), rested or usable or broken, message.flow, peeks)
+        return Route([self._explained(decision, chosen, found.paused) for decision in judged])
 
-    def _next(self, workspace_id: str, channel_type: str, usable: Sequence[Decision], flow: str) -> Decision | None:
+    def is_usable(self, connector: Connector) -> bool:
+        """Whether it takes messages at all now."""
+        return connector.enabled and connector.is_verified and connector.circuit != CircuitState.OPEN
+
+    def _next(self, turn: tuple[str, str], usable: Sequence[Decision], flow: str, peeks: bool) -> Decision | None:
         if not usable:
             return None
         ranks = [(decision.connector.priority, not self._suits(decision.connector, flow)) for decision in usable]
         equals = [decision for decision, rank in zip(usable, ranks, strict=True) if rank == min(ranks)]
-        if len(equals) == 1:
-            return equals[0]
-        self._turns[workspace_id, channel_type] += 1
-        return equals[(self._turns[workspace_id, channel_type] - 1) % len(equals)]
+        chosen = equals[self._turns[turn] % len(equals)]
+        if len(equals) > 1 and not peeks:
+            self._turns[turn] += 1
+        return chosen
 
     def _suits(self, connector: Connector, flow: str) -> bool:
         """A number registered for one-time passwords is preferred for them, and left alone otherwise."""
@@ -144,6 +158,8 @@ class Router:
     def _explained(self, decision: Decision, chosen: Decision | None, paused: Mapping[str, Lane]) -> Decision:
         if decision is chosen:
             reason = f"Verified and enabled, priority {decision.connector.priority}."
+            if decision.outcome is RouteOutcome.CIRCUIT_OPEN:
+                reason = "It failed too often of late, but there is no other: the message waits for it."
             return replace(decision, outcome=RouteOutcome.CHOSEN, reason=reason)
         lane = paused.get(decision.connector.id)
         if decision.outcome is RouteOutcome.FALLBACK and lane is not None:
@@ -157,10 +173,17 @@ class Router:
         if not connector.is_verified:
             return Decision(connector, rank, RouteOutcome.NOT_VERIFIED, "Its last check or test did not succeed.")
         if connector.circuit == CircuitState.OPEN:
-            return Decision(connector, rank, RouteOutcome.CIRCUIT_OPEN, "It failed too often of late.")
+            return self._broken(rank, connector, message)
         if connector.id in tried:
             return Decision(connector, rank, RouteOutcome.ALREADY_TRIED, "It was tried for this message before.")
         return self._carries(rank, connector, message)
+
+    def _broken(self, rank: int, connector: Connector, message: Outbound) -> Decision:
+        """With `to` when its provider would take the message, once it works again."""
+        able = self._carries(rank, connector, message)
+        if able.refusal is not None:
+            return able
+        return replace(able, outcome=RouteOutcome.CIRCUIT_OPEN, reason="It failed too often of late.")
 
     def _carries(self, rank: int, connector: Connector, message: Outbound) -> Decision:
         """FALLBACK when the provider would take the message as it is."""

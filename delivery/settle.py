@@ -9,13 +9,15 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from channels import BY_REF
 from channels.base import Accepted
 from channels.errors import SendError
-from delivery import circuit, fallback, retry
+from delivery import fallback, retry, route
 from delivery.circuit import Circuits
+from delivery.fallback import through
 from delivery.outbound import outbound
-from delivery.route import Router
-from delivery.verdict import Finished, Verdict, decide, failure_of
+from delivery.route import Candidates, Route, Router
+from delivery.verdict import BREAKDOWNS, Finished, Verdict, decide, failure_of
 from models import connectors, lanes, messages, queue
 from models.base import now
 from models.connectors import CircuitState, ComponentStatus, Connector, Stage
@@ -31,10 +33,12 @@ class Writing:
     standing: dict[str, str]
     done: list[str] = field(default_factory=list)
     again: list[Again] = field(default_factory=list)
+    anew: list[dict[str, Any]] = field(default_factory=list)
     attempts: list[dict[str, Any]] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
     sent: list[tuple[str, str]] = field(default_factory=list)
     fallen: list[Finished] = field(default_factory=list)
+    candidates: dict[tuple[str, str], Candidates] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +57,47 @@ async def settle(session: AsyncSession, router: Router, circuits: Circuits, fini
     the holder of the lease decides what happens to the job."""
     at = now()
     held = await queue.held(session, [item.claim for item in finished])
-    standing = await messages.statuses(session, [item.claim.message_id for item in finished])
-    writing = Writing(standing)
-    verdicts = [decide(item, at) for item in finished]
+    writing = Writing(await messages.statuses(session, [item.claim.message_id for item in finished]))
+    verdicts = await _decide_all(session, finished, at)
     for item, verdict in zip(finished, verdicts, strict=True):
         writing.attempts.append(_attempt(item, verdict))
         if item.claim.message_id in held:
             await _decide_job(session, router, item, verdict, writing)
-        elif verdict.status is not MessageStatus.QUEUED and RANK[verdict.status] > RANK[standing[item.message.id]]:
-            _move(session, item, verdict, writing)
+        else:
+            _late(session, item, verdict, writing)
     await _write(session, writing)
     await _tell_of_connectors(session, circuits, finished, verdicts)
     for item in writing.fallen:
-        await fallback.take_next(session, router, item.message)
+        message = await messages.get(session, item.message.workspace_id, item.message.id)
+        if message is not None:
+            await fallback.take_next(session, router, message)
     return Settled(verdicts, writing.sent)
 
 
+async def _decide_all(session: AsyncSession, finished: Sequence[Finished], at: dt.datetime) -> list[Verdict]:
+    broken = [item.message.id for item in finished if _broke(item) and _deduplicates(item)]
+    before = await messages.breakdowns(session, broken, BREAKDOWNS) if broken else {}
+    return [decide(item, at, _deduplicates(item), before.get(item.message.id, 0) + _broke(item)) for item in finished]
+
+
+def _broke(item: Finished) -> bool:
+    result = item.outcome.result
+    return isinstance(result, SendError) and result.code in BREAKDOWNS
+
+
+def _deduplicates(item: Finished) -> bool:
+    provider = BY_REF.get(item.connector.template_ref)
+    return provider is not None and provider.about.capabilities.deduplicates
+
+
 async def _decide_job(session: AsyncSession, router: Router, item: Finished, verdict: Verdict, writing: Writing) -> None:
-    other = await _other(session, router, item) if verdict.elsewhere and not item.message.is_pinned else None
-    if other is not None:
-        _move_elsewhere(session, item, verdict, other, writing)
+    if RANK[writing.standing[item.message.id]] > RANK[MessageStatus.PROCESSING]:
+        writing.done.append(item.message.id)  # a receipt of an earlier hand-over was quicker: the message has arrived
+        _rise(session, item, verdict, writing)
+        return
+    way = await _elsewhere(session, router, item, writing) if verdict.elsewhere and not item.message.is_pinned else None
+    if way is not None and way.chosen is not None:
+        _move_elsewhere(session, item, verdict, way, way.chosen, writing)
         return
     if verdict.again_at is not None:
         tries = item.claim.tries + (1 if verdict.counts else 0)
@@ -82,25 +107,69 @@ async def _decide_job(session: AsyncSession, router: Router, item: Finished, ver
     _move(session, item, verdict, writing)
 
 
-async def _other(session: AsyncSession, router: Router, item: Finished) -> Connector | None:
+def _late(session: AsyncSession, item: Finished, verdict: Verdict, writing: Writing) -> None:
+    """The lease was lost. While nobody knew what had become of the message, its job was finished: what did not leave is
+    queued anew. Where the message went on meanwhile, nothing but an acceptance that makes its next try needless counts."""
+    accepted = isinstance(item.outcome.result, Accepted)
+    nobody_knew = writing.standing[item.message.id] == MessageStatus.UNKNOWN
+    if verdict.again_at is not None and nobody_knew:
+        writing.anew.append(_entry(item, verdict.again_at))
+        _move(session, item, verdict, writing)
+    elif nobody_knew or (accepted and _deduplicates(item)):
+        _rise(session, item, verdict, writing)
+    else:
+        _remember(item, verdict, writing)
+
+
+def _entry(item: Finished, due: dt.datetime) -> dict[str, Any]:
+    message, claim = item.message, item.claim
+    return queue.entry(
+        message.workspace_id,
+        message.id,
+        item.connector.id,
+        queue.urgency(message.flow, message.priority),
+        run_at=due,
+        expires_at=message.expires_at,
+        is_pinned=message.is_pinned,
+        attempts=claim.attempt,
+    )
+
+
+async def _elsewhere(session: AsyncSession, router: Router, item: Finished, writing: Writing) -> Route | None:
     message = item.message
+    key = message.workspace_id, message.channel_type
+    if key not in writing.candidates:
+        writing.candidates[key] = await route.candidates(session, *key)
+    if len(writing.candidates[key].connectors) < 2:
+        return None
     tried = await messages.tried_connectors(session, message.workspace_id, message.id)
-    way = await router.of_channel(session, message.workspace_id, message.channel_type, outbound(message), tried)
-    if way.chosen is not None:
-        message.route = way.stored()
-    return way.chosen
+    return router.among(writing.candidates[key], outbound(message), tried)
 
 
-def _move_elsewhere(session: AsyncSession, item: Finished, verdict: Verdict, other: Connector, writing: Writing) -> None:
+def _move_elsewhere(
+    session: AsyncSession, item: Finished, verdict: Verdict, way: Route, other: Connector, writing: Writing
+) -> None:
     message = item.message
     writing.again.append(Again(message_id=message.id, lane_id=other.id, run_at=None, tries=0))
-    message.connector_id = other.id
-    row = {"id": message.id, "status": MessageStatus.QUEUED.value, "connector_id": other.id, "route": message.route}
-    writing.messages.append(row)
-    message.status = MessageStatus.QUEUED
+    writing.messages.append({**through(message, way), "status": MessageStatus.QUEUED.value})
+    message.status, message.connector_id = MessageStatus.QUEUED, other.id
     detail = f"{verdict.detail} Going on through {other.name}."
     previous, source = MessageStatus.PROCESSING, TimelineSource.DISPATCHER
     message_changed(session, message, previous, source, detail=detail, attempt=item.claim.attempt)
+
+
+def _rise(session: AsyncSession, item: Finished, verdict: Verdict, writing: Writing) -> None:
+    """Move a message up, never down; remember in any case what its provider calls it."""
+    if RANK[verdict.status] > RANK[writing.standing[item.message.id]]:
+        _move(session, item, verdict, writing)
+    else:
+        _remember(item, verdict, writing)
+
+
+def _remember(item: Finished, verdict: Verdict, writing: Writing) -> None:
+    external_id = verdict.values.get("external_id")
+    if external_id is not None:
+        writing.sent.append((item.connector.id, external_id))
 
 
 def _move(session: AsyncSession, item: Finished, verdict: Verdict, writing: Writing) -> None:
@@ -108,14 +177,12 @@ def _move(session: AsyncSession, item: Finished, verdict: Verdict, writing: Writ
     previous = writing.standing[message.id]
     message.status = verdict.status.value
     row = {"id": message.id, "status": verdict.status.value, **verdict.values}
-    if accepted:
+    if accepted or verdict.status is MessageStatus.UNKNOWN:
         row["fallback_at"] = fallback.due(message)
     writing.messages.append(row)
     detail, number = verdict.detail, item.claim.attempt
     message_changed(session, message, previous, verdict.source, detail=detail, attempt=number)
-    external_id = verdict.values.get("external_id")
-    if accepted and external_id is not None:
-        writing.sent.append((item.connector.id, external_id))
+    _remember(item, verdict, writing)
     if verdict.status is MessageStatus.FAILED and message.fallbacks:
         writing.fallen.append(item)
 
@@ -123,6 +190,8 @@ def _move(session: AsyncSession, item: Finished, verdict: Verdict, writing: Writ
 async def _write(session: AsyncSession, writing: Writing) -> None:
     await queue.finish(session, writing.done)
     await queue.put_back(session, writing.again)
+    if writing.anew:
+        await queue.enqueue_all(session, writing.anew)
     await messages.write_attempts(session, writing.attempts)
     await messages.write_all(session, writing.messages)
 
@@ -158,12 +227,12 @@ async def _tell_of_connectors(
             pauses[item.connector.id] = max(verdict.pause_until, pauses.get(item.connector.id, verdict.pause_until))
         if verdict.blames and verdict.error is not None:
             blamed[item.connector.id] = (item.connector, verdict.error)
-    for lane_id, until in sorted(pauses.items()):
-        await lanes.pause(session, lane_id, until, until + (until - now()) * retry.BULK_RESTS_LONGER)
     for _, (connector, state) in sorted(states.items()):
-        await circuit.change(session, connector, state)
+        await circuits.change(session, connector, state)
     for _, (connector, error) in sorted(blamed.items()):
         await _blame(session, connector, error)
+    for lane_id, until in sorted(pauses.items()):
+        await lanes.pause(session, lane_id, until, until + (until - now()) * retry.BULK_RESTS_LONGER)
 
 
 async def _blame(session: AsyncSession, connector: Connector, error: SendError) -> None:

@@ -4,9 +4,12 @@ accepted         SENT
 RECIPIENT, CONTENT
                  FAILED
 CONFIGURATION    the connector is to blame: another connector gets the message, or it is FAILED
-TRANSIENT        tried again later; elsewhere when this connector has had its chances; FAILED when the policy gives up
+TRANSIENT        tried again later; elsewhere when this connector has had its chances or there is no time to wait; FAILED
+                 when the policy gives up
 THROTTLED        tried again when the provider's pause is over; the try is not held against the message
-UNKNOWN_OUTCOME  UNKNOWN, unless the provider deduplicates: then as TRANSIENT, at the same connector
+UNKNOWN_OUTCOME  UNKNOWN, unless the provider deduplicates: then as TRANSIENT, at the same connector, and FAILED as POISON
+                 when we break on it again and again
+not_sent         we gave up before the message had left: it goes back as it was
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import Any
 
-from channels import BY_REF
 from channels.base import Accepted
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange
@@ -24,6 +26,11 @@ from models.connectors import Connector
 from models.messages import Message, MessageStatus
 from models.queue import Claim
 from models.timeline import TimelineSource
+
+MOST_BREAKDOWNS = 3
+WORKER_LOST, INTERNAL = "WORKER_LOST", "INTERNAL"
+BREAKDOWNS = frozenset({WORKER_LOST, INTERNAL})
+RELEASED = frozenset({"WORKER_STOPPED", "WORKER_DELAYED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +70,16 @@ class Verdict:
     blames: bool = False
 
 
-def decide(finished: Finished, at: dt.datetime) -> Verdict:
-    """Pure: the same outcome of the same attempt has the same consequence, but for the jitter of a retry."""
+def decide(finished: Finished, at: dt.datetime, deduplicates: bool = False, breakdowns: int = 0) -> Verdict:
+    """Pure: the same outcome of the same attempt has the same consequence, but for the jitter of a retry.
+
+    `deduplicates` says that the provider takes a message it knows only once; `breakdowns` how often we broke on this one.
+    """
     result = finished.outcome.result
     if isinstance(result, Accepted):
         return _accepted(result, at)
+    if is_released(result):
+        return _again("RELEASED", result, at)
     if result.kind is FailureKind.EXPIRED:
         return _expired(result)
     if result.kind is FailureKind.THROTTLED:
@@ -75,7 +87,7 @@ def decide(finished: Finished, at: dt.datetime) -> Verdict:
     if result.kind is FailureKind.TRANSIENT:
         return _transient(finished, result, at)
     if result.kind is FailureKind.UNKNOWN_OUTCOME:
-        return _unknown(finished, result, at)
+        return _retried(finished, result, at, breakdowns) if deduplicates else _unknown(result)
     blames = result.kind is FailureKind.CONFIGURATION
     return _failed(result, elsewhere=blames, blames=blames)
 
@@ -93,7 +105,9 @@ def _accepted(accepted: Accepted, at: dt.datetime) -> Verdict:
     )
 
 
-def _failed(error: SendError, elsewhere: bool = False, blames: bool = False) -> Verdict:
+def _failed(
+    error: SendError, *, elsewhere: bool = False, blames: bool = False, pause_until: dt.datetime | None = None
+) -> Verdict:
     return Verdict(
         word="FAILED",
         status=MessageStatus.FAILED,
@@ -103,6 +117,7 @@ def _failed(error: SendError, elsewhere: bool = False, blames: bool = False) -> 
         error=error,
         elsewhere=elsewhere,
         blames=blames,
+        pause_until=pause_until,
     )
 
 
@@ -112,7 +127,7 @@ def _transient(finished: Finished, error: SendError, at: dt.datetime, may_move: 
     if due is None:
         return _failed(error, elsewhere=may_move)
     if message.expires_at is not None and due >= message.expires_at:
-        return _expired(error)
+        return _expired(error, elsewhere=may_move)
     elsewhere = may_move and tries >= retry.POLICIES[message.flow].patience
     return _again("RETRY", error, due, counts=True, elsewhere=elsewhere)
 
@@ -126,15 +141,20 @@ def _throttled(finished: Finished, error: SendError, at: dt.datetime) -> Verdict
     message = finished.message
     until = at + retry.pause(error.retry_after)
     if until >= _begun(message) + retry.POLICIES[message.flow].age:
-        return _failed(error, elsewhere=True)
+        return _failed(error, elsewhere=True, pause_until=until)
     if message.expires_at is not None and until >= message.expires_at:
-        return _expired(error)
+        return _expired(error, elsewhere=True, pause_until=until)
     return _again("THROTTLED", error, until, pause_until=until)
 
 
-def _unknown(finished: Finished, error: SendError, at: dt.datetime) -> Verdict:
-    if BY_REF[finished.connector.template_ref].about.capabilities.deduplicates:
-        return _transient(finished, error, at, may_move=False)
+def _retried(finished: Finished, error: SendError, at: dt.datetime, breakdowns: int) -> Verdict:
+    if breakdowns >= MOST_BREAKDOWNS:
+        text = f"We broke {breakdowns} times while sending this message; it is not tried again."
+        return _failed(SendError(FailureKind.UNKNOWN_OUTCOME, "POISON", text))
+    return _transient(finished, error, at, may_move=False)
+
+
+def _unknown(error: SendError) -> Verdict:
     return Verdict(
         word="UNKNOWN",
         status=MessageStatus.UNKNOWN,
@@ -167,7 +187,7 @@ def _again(
     )
 
 
-def _expired(error: SendError) -> Verdict:
+def _expired(error: SendError, *, elsewhere: bool = False, pause_until: dt.datetime | None = None) -> Verdict:
     return Verdict(
         word="FAILED",
         status=MessageStatus.EXPIRED,
@@ -175,10 +195,21 @@ def _expired(error: SendError) -> Verdict:
         detail=EXPIRED.message,
         values={"failure": failure_of(EXPIRED)},
         error=error,
+        elsewhere=elsewhere,
+        pause_until=pause_until,
     )
 
 
 EXPIRED = SendError(FailureKind.EXPIRED, "MESSAGE_EXPIRED", "The message was not sent within its validity.")
+
+
+def not_sent(code: str, text: str) -> Outcome:
+    """We gave up before the message had left; `code` is one of RELEASED."""
+    return Outcome(SendError(FailureKind.TRANSIENT, code, text), Exchange())
+
+
+def is_released(result: SendError) -> bool:
+    return result.kind is FailureKind.TRANSIENT and result.code in RELEASED
 
 
 def failure_of(error: SendError) -> dict[str, Any]:

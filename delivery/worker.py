@@ -19,15 +19,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange
-from delivery import circuit, fallback, receipts
+from delivery import fallback, receipts
 from delivery.attempt import hand_over
 from delivery.circuit import Circuits
+from delivery.evacuation import Evacuations
 from delivery.metrics import Meters, due_at, seconds
 from delivery.outbound import outbound
 from delivery.providers import Providers
 from delivery.route import Router
 from delivery.settle import Settled, settle
-from delivery.verdict import EXPIRED, Finished, Outcome
+from delivery.verdict import EXPIRED, WORKER_LOST, Finished, Outcome, not_sent
 from models import connectors, messages, queue, workers
 from models.base import now
 from models.bell import JOBS, Bell
@@ -40,7 +41,7 @@ from models.timeline import TimelineSource, message_changed
 HINT = JOBS
 POLL_SECONDS = 0.25
 LEASE = dt.timedelta(seconds=90)
-LATEST_START = LEASE.total_seconds() * 0.6
+LATEST_START = 0.6  # of the lease
 PER_LANE = 100
 BATCH = 256
 RETRY_STORE_SECONDS = 0.3
@@ -62,6 +63,8 @@ class Worker:
         meters: Meters,
         concurrency: int,
         alone: bool,
+        lease: dt.timedelta = LEASE,
+        circuits: Circuits | None = None,
     ) -> None:
         self._database = database
         self._providers = providers
@@ -71,7 +74,10 @@ class Worker:
         self._concurrency = concurrency
         self._alone = alone
         self._name = secrets.token_hex(8)
-        self._circuits = Circuits()
+        self._circuits = circuits or Circuits()
+        self._evacuations = Evacuations(database, router)
+        self._lease = lease
+        self._nap = POLL_SECONDS
         self._wake = asyncio.Event()
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._finished: list[Finished] = []
@@ -131,20 +137,22 @@ class Worker:
 
     async def _rest(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(POLL_SECONDS):  # wait_for of 3.11 may swallow a cancellation
+            async with asyncio.timeout(self._nap):  # wait_for of 3.11 may swallow a cancellation
                 await self._wake.wait()
         self._wake.clear()
 
     async def _pass(self) -> bool:
         """One look at the queue; whether anything was started."""
         if time.monotonic() >= self._chores_at:
-            await self._chores()
             self._chores_at = time.monotonic() + CHORES_SECONDS
+            await self._chores()
         async with self._database.read() as session:
             due, lanes = await queue.next_due(session), await queue.busy_lanes(session)
         if due is not None and due <= now():
             await self._promote()
             return True
+        self._nap = min([POLL_SECONDS, *(lane.rests for lane in lanes if lane.rests > 0)])
+        lanes = [lane for lane in lanes if lane.rests <= 0]
         return bool(lanes) and self._concurrency > self.in_flight and await self._claim(lanes)
 
     async def _claim(self, lanes: Sequence[BusyLane]) -> bool:
@@ -153,7 +161,7 @@ class Worker:
         async with self._database.write() as session:
             begun = []
             for lane, common, urgent in self._shares(lanes):
-                claims = await queue.claim(session, lane.id, self._name, common, urgent, LEASE)
+                claims = await queue.claim(session, lane.id, self._name, common, urgent, self._lease)
                 begun += await self._begin(session, lane, claims)
         for claim, message, connector in begun:
             self._start(claim, message, connector)
@@ -193,7 +201,7 @@ class Worker:
         if connector is None:
             raise LookupError(f"lane {lane.id} has no connector")
         if connector.circuit == CircuitState.OPEN:
-            await circuit.change(session, connector, CircuitState.HALF_OPEN)
+            await self._circuits.change(session, connector, CircuitState.HALF_OPEN)
         kept = [claim for claim in claims if claim.message_id in found]
         for claim in kept:
             source = TimelineSource.DISPATCHER
@@ -208,7 +216,7 @@ class Worker:
         try:
             outcome = await self._outcome(claim, message, connector, claimed_at)
         except asyncio.CancelledError:
-            outcome = _not_sent("WORKER_STOPPED", "The process stopped before the message had left.")
+            outcome = not_sent("WORKER_STOPPED", "The process stopped before the message had left.")
         self._log(claim, message, outcome)
         self._finished.append(Finished(claim, message, connector, outcome))
         self._some_finished.set()
@@ -216,8 +224,8 @@ class Worker:
     async def _outcome(self, claim: Claim, message: Message, connector: Connector, claimed_at: float) -> Outcome:
         if message.expires_at is not None and message.expires_at <= now():
             return Outcome(EXPIRED, Exchange())
-        if time.monotonic() - claimed_at > LATEST_START:
-            return _not_sent("WORKER_DELAYED", "The process was held up and its lease may have ended.")
+        if time.monotonic() - claimed_at > self._lease.total_seconds() * LATEST_START:
+            return not_sent("WORKER_DELAYED", "The process was held up and its lease may have ended.")
         try:
             provider, wire = self._providers.of(connector), self._providers.wire(connector)
         except ValueError as error:
@@ -271,11 +279,7 @@ class Worker:
         async with self._database.write() as session:
             await fallback.expire(session)
             await fallback.without_receipt(session, self._router)
-        async with self._database.read() as session:
-            waiting = await queue.waiting_lanes(session)
-        for workspace_id, connector_id in waiting:
-            async with self._database.write() as session:
-                await fallback.evacuate(session, self._router, workspace_id, connector_id)
+        await self._evacuations.run()
         self._meters.deliver(await receipts.catch_up_all(self._database))
         if not self._alone:
             await self._recover(now())
@@ -325,10 +329,6 @@ class Worker:
         )
 
 
-def _not_sent(code: str, text: str) -> Outcome:
-    return Outcome(SendError(FailureKind.TRANSIENT, code, text), Exchange())
-
-
 def _skipped(claim: Claim) -> dict[str, object]:
     return {"message_id": claim.message_id, "number": claim.attempt, "finished_at": now(), "outcome": "SKIPPED"}
 
@@ -339,4 +339,4 @@ async def _lost(session: AsyncSession, claim: Claim) -> Finished | None:
     if message is None or not found:
         return None
     text = "The process that was sending this stopped; the provider may or may not have the message."
-    return Finished(claim, message, found[0], Outcome(SendError(FailureKind.UNKNOWN_OUTCOME, "WORKER_LOST", text), Exchange()))
+    return Finished(claim, message, found[0], Outcome(SendError(FailureKind.UNKNOWN_OUTCOME, WORKER_LOST, text), Exchange()))

@@ -6,13 +6,15 @@ import datetime as dt
 import math
 from collections.abc import Sequence
 
-from sqlalchemy import ForeignKey, String, or_, select, update
+from sqlalchemy import ColumnElement, ForeignKey, String, func, literal, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, now
+from models.base import Base, Instant, now
 
 MAX_IN_FLIGHT = 100
+BURSTS_A_SECOND = 20
+CLOCK_JITTER = 1.0
 
 
 class Lane(Base):
@@ -32,12 +34,25 @@ class Lane(Base):
     bulk_paused_until: Mapped[dt.datetime | None]
     open_until: Mapped[dt.datetime | None]
 
+    @property
+    def refill(self) -> float:
+        """Tokens a second. A full bucket and what flows into it within a second make `per_second`, so no second has more."""
+        return math.inf if self.per_second is None else max(self.per_second * 0.9, self.per_second - self.burst + 1)
+
     def filled(self, at: dt.datetime) -> float:
-        """The tokens in the bucket; a clock that steps back adds none."""
+        """The tokens in the bucket. A clock that was set back begins anew with one."""
         if self.per_second is None:
             return math.inf
-        elapsed = max(0.0, (at - self.tokens_at).total_seconds())
-        return min(float(self.burst), self.tokens + elapsed * self.per_second)
+        elapsed = (at - self.tokens_at).total_seconds()
+        if elapsed < -CLOCK_JITTER:
+            return 1.0
+        return min(float(self.burst), self.tokens + max(0.0, elapsed) * self.refill)
+
+    def rests(self, at: dt.datetime, only_bulk: bool) -> float:
+        """Seconds until it may send something again; 0 when it may now."""
+        pauses = [self.paused_until, self.open_until, self.bulk_paused_until if only_bulk else None]
+        paused = max((pause - at).total_seconds() for pause in [at, *pauses] if pause is not None)
+        return max(paused, max(0.0, 1 - self.filled(at)) / self.refill)
 
 
 async def open(session: AsyncSession, workspace_id: str, connector_id: str, per_second: float | None) -> None:
@@ -78,5 +93,11 @@ async def by_ids(session: AsyncSession, workspace_id: str, connector_ids: Sequen
     return (await session.scalars(select(Lane).where(*mine))).all()
 
 
+def clock(session: AsyncSession) -> ColumnElement[dt.datetime]:
+    """The one clock buckets are measured by, however many machines there are."""
+    is_shared = session.get_bind().dialect.name == "postgresql"
+    return type_coerce(func.clock_timestamp(), Instant()) if is_shared else literal(now(), Instant())
+
+
 def _burst(per_second: float | None) -> int:
-    return max(1, math.ceil(per_second or 1))
+    return max(1, math.floor((per_second or 1) / BURSTS_A_SECOND))

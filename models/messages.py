@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -303,6 +303,13 @@ async def tried_connectors(session: AsyncSession, workspace_id: str, message_id:
     """The connectors a message has been through."""
     mine = (Attempt.workspace_id == workspace_id, Attempt.message_id == message_id)
     return set((await session.scalars(select(Attempt.connector_id).where(*mine).distinct())).all())
+
+
+async def breakdowns(session: AsyncSession, ids: Sequence[str], codes: Collection[str]) -> dict[str, int]:
+    """How many attempts of messages of any workspace failed with one of our own `codes`."""
+    broke = (Attempt.message_id.in_(ids), Attempt.failure["code"].as_string().in_(codes))
+    counted = select(Attempt.message_id, func.count()).where(*broke).group_by(Attempt.message_id)
+    return {message_id: number for message_id, number in await session.execute(counted)}
 
 
 async def awaiting_receipt(session: AsyncSession, before: dt.datetime, limit: int) -> Sequence[Message]:

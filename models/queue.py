@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     ForeignKey,
     Index,
     String,
@@ -27,11 +28,11 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 
-from models import workers
+from models import lanes, workers
 from models.base import Base, now, table_of
-from models.connectors import CircuitState, ComponentStatus, Connector
+from models.connectors import Connector
 from models.lanes import Lane
 from models.messages import Attempt
 
@@ -122,8 +123,17 @@ async def enqueue(
 
     `attempts` is how many the message has had, so that their numbers go on.
     """
-    job = entry(workspace_id, message_id, lane_id, priority, run_at=run_at, expires_at=expires_at, is_pinned=is_pinned)
-    await enqueue_all(session, [{**job, "attempts": attempts}])
+    job = entry(
+        workspace_id,
+        message_id,
+        lane_id,
+        priority,
+        run_at=run_at,
+        expires_at=expires_at,
+        is_pinned=is_pinned,
+        attempts=attempts,
+    )
+    await enqueue_all(session, [job])
 
 
 def entry(
@@ -135,8 +145,9 @@ def entry(
     run_at: dt.datetime | None,
     expires_at: dt.datetime | None,
     is_pinned: bool,
+    attempts: int = 0,
 ) -> dict[str, Any]:
-    """A job that has not been tried, for `enqueue_all`."""
+    """A job for `enqueue_all`. The fence goes on with the attempts: it must not meet the claim of an earlier job."""
     return {
         "message_id": message_id,
         "workspace_id": workspace_id,
@@ -146,9 +157,9 @@ def entry(
         "run_at": run_at,
         "expires_at": expires_at,
         "is_pinned": is_pinned,
-        "attempts": 0,
+        "attempts": attempts,
         "tries": 0,
-        "fence": 0,
+        "fence": attempts,
     }
 
 
@@ -159,11 +170,12 @@ async def enqueue_all(session: AsyncSession, entries: Sequence[Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class BusyLane:
-    """A connector with work, and how urgent its most urgent message is."""
+    """A connector with work, how urgent its most urgent message is, and for how many seconds it may send nothing."""
 
     id: str
     workspace_id: str
     top: int
+    rests: float
 
 
 async def busy_lanes(session: AsyncSession) -> list[BusyLane]:
@@ -172,8 +184,13 @@ async def busy_lanes(session: AsyncSession) -> list[BusyLane]:
     following = select(func.min(Job.lane_id)).where(_IS_READY, Job.lane_id > first.c.lane_id).scalar_subquery()
     found = first.union_all(select(following).where(first.c.lane_id.is_not(None)))
     top = select(func.min(Job.priority)).where(_IS_READY, Job.lane_id == found.c.lane_id).scalar_subquery()
-    listed = select(found.c.lane_id, Lane.workspace_id, top).join(Lane, Lane.id == found.c.lane_id)
-    return [BusyLane(*row) for row in await session.execute(listed.order_by(top, func.random()))]
+    listed = select(Lane, top, lanes.clock(session)).join(found, Lane.id == found.c.lane_id).where(_is_on(Lane.id))
+    rows = await session.execute(listed.order_by(top, func.random()))
+    return [BusyLane(lane.id, lane.workspace_id, least, lane.rests(at, least == BULK)) for lane, least, at in rows]
+
+
+def _is_on(lane_id: InstrumentedAttribute[str] | str) -> ColumnElement[bool]:
+    return select(Connector.id).where(Connector.id == lane_id, Connector.enabled, Connector.deleted_at.is_(None)).exists()
 
 
 async def claim(
@@ -184,20 +201,18 @@ async def claim(
     No more than its bucket, its pauses, its circuit and its room in flight allow; a fifth of that room is kept for urgent
     messages. A lane another worker is claiming from is left alone.
     """
-    at = now()
-    unpaused = or_(Lane.paused_until.is_(None), Lane.paused_until <= at)
-    usable = select(Connector.id).where(Connector.id == lane_id, Connector.enabled, Connector.deleted_at.is_(None)).exists()
-    found = select(Lane).where(Lane.id == lane_id, unpaused, usable).with_for_update(skip_locked=True)
-    lane = await session.scalar(found)
-    if lane is None:
+    found = select(Lane, lanes.clock(session)).where(Lane.id == lane_id, _is_on(lane_id)).with_for_update(skip_locked=True)
+    locked = (await session.execute(found)).first()
+    if locked is None or locked[0].rests(locked[1], only_bulk=False) > 0:
         return []
+    (lane, at), until = locked, now() + lease
     in_flight = await session.scalar(select(func.count()).select_from(Job).where(_IS_LEASED, Job.lane_id == lane_id)) or 0
     room, common = _room(lane, in_flight, limit, urgent_limit, at)
     bulk_rests = lane.bulk_paused_until is not None and lane.bulk_paused_until > at
-    claims = await _take(session, lane_id, worker, room, (OTP, OTP), at + lease) if room else []
+    claims = await _take(session, lane_id, worker, room, (OTP, OTP), until) if room else []
     common = min(common, room - len(claims))
     if common > 0:
-        claims += await _take(session, lane_id, worker, common, (HIGH, NORMAL if bulk_rests else BULK), at + lease)
+        claims += await _take(session, lane_id, worker, common, (HIGH, NORMAL if bulk_rests else BULK), until)
     if claims and lane.per_second is not None:
         lane.tokens, lane.tokens_at = lane.filled(at) - len(claims), at
         await session.flush()
@@ -344,42 +359,6 @@ async def remove(session: AsyncSession, workspace_id: str, message_ids: Sequence
     """Take jobs that nobody has claimed out of the queue; whose they were."""
     mine = (Job.workspace_id == workspace_id, Job.message_id.in_(message_ids), Job.state != LEASED)
     return list((await session.scalars(delete(Job).where(*mine).returning(Job.message_id))).all())
-
-
-async def give_away(session: AsyncSession, lane_id: str, other_id: str, limit: int) -> list[str]:
-    """Move waiting jobs that name no connector from one lane to another; whose they were."""
-    waiting = select(Job.message_id).where(Job.lane_id == lane_id, Job.state != LEASED, Job.is_pinned.is_(False))
-    found = waiting.order_by(Job.priority, Job.message_id).limit(limit).with_for_update(skip_locked=True)
-    moved = update(Job).where(Job.message_id.in_(found.scalar_subquery())).values(lane_id=other_id, tries=0)
-    taken = await session.scalars(moved.returning(Job.message_id).execution_options(synchronize_session=False))
-    return list(taken.all())
-
-
-async def waiting_lanes(session: AsyncSession) -> list[tuple[str, str]]:
-    """(workspace, connector) of lanes where messages wait for a connector that cannot take them now."""
-    broken = or_(
-        Connector.deleted_at.is_not(None),
-        Connector.enabled.is_(False),
-        Connector.component_status == ComponentStatus.ERROR,
-        Connector.circuit == CircuitState.OPEN,
-    )
-    has_jobs = select(Job.message_id).where(Job.lane_id == Connector.id, Job.state != LEASED).exists()
-    found = select(Connector.workspace_id, Connector.id).where(broken, has_jobs)
-    return [(workspace_id, connector_id) for workspace_id, connector_id in await session.execute(found)]
-
-
-async def first_of(session: AsyncSession, lane_id: str) -> str | None:
-    """A message that waits for a connector and names none."""
-    waiting = select(Job.message_id).where(Job.lane_id == lane_id, Job.state != LEASED, Job.is_pinned.is_(False))
-    return await session.scalar(waiting.limit(1))
-
-
-async def clear(session: AsyncSession, lane_id: str, limit: int) -> list[str]:
-    """Take everything that waits for a connector out of the queue; whose it was."""
-    waiting = select(Job.message_id).where(Job.lane_id == lane_id, Job.state != LEASED).limit(limit)
-    gone = delete(Job).where(Job.message_id.in_(waiting.with_for_update(skip_locked=True).scalar_subquery()))
-    taken = await session.scalars(gone.returning(Job.message_id).execution_options(synchronize_session=False))
-    return list(taken.all())
 
 
 async def depth(session: AsyncSession, workspace_id: str, lane_id: str) -> tuple[int, int]:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from delivery import fallback
+from delivery import fallback, route
+from delivery.evacuation import evacuate
 from delivery.outbound import outbound
 from models import connectors as rows
 from models import messages, workspaces
 from models.connectors import ComponentStatus, Connector, Filter, Stage
 from models.messages import MessageStatus
+from models.stranded import START, Place
 from models.timeline import channel_changed
 from resolvers import connectors
 from resolvers.call import Call
@@ -88,18 +90,21 @@ async def _foresee(session: AsyncSession, call: Call, connector: Connector, keep
     if keep_one and await rows.count(session, call.workspace_id, Filter()) == 1:
         raise _last(path)
     waiting = await messages.unfinished_of(session, call.workspace_id, connector.id, fallback.WAITING)
-    free = [message for message in waiting if not message.is_pinned]
-    movable = 0
-    if free:
-        draft, gone = outbound(free[0]), {connector.id}
-        way = await call.means.router.of_channel(session, call.workspace_id, connector.channel_type, draft, gone)
-        movable = len(free) if way.chosen is not None else 0
+    found = await route.candidates(session, call.workspace_id, connector.channel_type)
+    ways = [
+        call.means.router.among(found, outbound(message), {connector.id}, peeks=True)
+        for message in waiting
+        if not message.is_pinned
+    ]
+    movable = sum(way.chosen is not None for way in ways)
     return Deleted(connector, movable, len(waiting) - movable)
 
 
 async def _empty(session: AsyncSession, call: Call, connector: Connector) -> tuple[int, int]:
     """Where the messages go that wait for a connector that is gone: (elsewhere, failed)."""
     rerouted = failed = 0
-    while any(batch := await fallback.evacuate(session, call.means.router, call.workspace_id, connector.id)):
-        rerouted, failed = rerouted + batch[0], failed + batch[1]
+    place: Place | None = START
+    while place is not None:
+        done = await evacuate(session, call.means.router, call.workspace_id, connector.id, place)
+        rerouted, failed, place = rerouted + done.rerouted, failed + done.failed, done.place
     return rerouted, failed
