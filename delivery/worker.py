@@ -33,7 +33,7 @@ from models import connectors, messages, queue, workers
 from models.base import now
 from models.bell import JOBS, Bell
 from models.connectors import CircuitState, Connector
-from models.database import Database
+from models.database import Database, is_passing
 from models.messages import Message, MessageStatus
 from models.queue import BusyLane, Claim
 from models.timeline import TimelineSource, message_changed
@@ -86,6 +86,7 @@ class Worker:
         self._chores_at = 0.0
         self._beat_at = 0.0
         self._passes = 0
+        self._outage = False
 
     @property
     def in_flight(self) -> int:
@@ -108,8 +109,9 @@ class Worker:
                     if not self._alone:
                         await self._beat()
                     worked = not self._stopping and await self._pass()
-                except Exception:
-                    log.exception("dispatch_failed")
+                    self._available()
+                except Exception as error:
+                    self._unavailable(error, "dispatch_failed")
                 if not worked:
                     await self._rest()
         finally:
@@ -246,6 +248,19 @@ class Worker:
                     self._in_flight.pop(item.claim.message_id, None)
                 self._wake.set()
 
+    def _unavailable(self, error: Exception, event: str) -> None:
+        """Tell of a database that is away once, and of everything else, which is our own fault, each time."""
+        if not is_passing(error):
+            log.exception(event)
+        elif not self._outage:
+            log.error("database_unavailable", error=type(error).__name__, reason=str(getattr(error, "orig", error))[:200])
+            self._outage = True
+
+    def _available(self) -> None:
+        if self._outage:
+            log.info("database_available")
+        self._outage = False
+
     async def _store(self, batch: Sequence[Finished]) -> None:
         """Keep trying: what a provider answered must not be lost because the database is busy, full or away."""
         while True:
@@ -253,8 +268,8 @@ class Worker:
                 async with self._database.write() as session:
                     settled = await settle(session, self._router, self._circuits, batch)
                 break
-            except Exception:
-                log.exception("outcomes_not_stored", messages=len(batch))
+            except Exception as error:
+                self._unavailable(error, "outcomes_not_stored")
                 await asyncio.sleep(RETRY_STORE_SECONDS)
         self._meter(batch, settled)
         try:

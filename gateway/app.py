@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ from models.tail import Tails
 from models.vault import Vault
 from models.workspaces import Workspace
 from resolvers.acceptance import accept_all
-from resolvers.call import Call, Means
+from resolvers.call import Call, Means, available
 from resolvers.cursors import Cursors
 from resolvers.gather import Gather
 from resolvers.viewer import Viewer
@@ -110,8 +111,8 @@ class Application:
         await self.providers.start()
         if worker:
             alone = self.database.is_sqlite
-            slots = self.settings.worker_concurrency
-            self.worker = Worker(self.database, self.providers, self.router, self.bell, self.meters, slots, alone)
+            slots, lease = self.settings.worker_concurrency, dt.timedelta(seconds=self.settings.lease_seconds)
+            self.worker = Worker(self.database, self.providers, self.router, self.bell, self.meters, slots, alone, lease)
             checker = Checker(self.database, self.providers, self.bell)
             self._tasks = [asyncio.create_task(self.worker.run()), asyncio.create_task(checker.run())]
 
@@ -172,7 +173,7 @@ class Application:
         self.meters.deliver(await receipts.take(self.database, connector, report))
 
     async def _workspace(self, workspace_id: str) -> Workspace | None:
-        async with self.database.read() as session:
+        async with available(self.database.read()) as session:
             return await workspaces.get(session, workspace_id)
 
     async def _events_after(self, workspace_id: str, after: int, limit: int) -> Sequence[Event]:

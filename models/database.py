@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager, suppress
 
 import orjson
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from models import events, sqlite
@@ -22,6 +23,17 @@ from models.events import NewEvent
 
 GROUP = 256
 READERS = 4
+PASSING_STATES = frozenset({"08", "40", "53", "57", "58"})  # PostgreSQL: connection, rollback, resources, operator, system
+
+
+def is_passing(error: BaseException) -> bool:
+    """The database is away, locked or full: worth another try. Drivers raise some of it unwrapped while they connect."""
+    if isinstance(error, DBAPIError):
+        state = getattr(error.orig, "sqlstate", None)
+        gone = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
+        return gone or str(state or "")[:2] in PASSING_STATES
+    state = getattr(error, "sqlstate", None)
+    return isinstance(error, OSError | PoolTimeoutError) or str(state or "")[:2] in PASSING_STATES
 
 
 class Database:
@@ -127,7 +139,7 @@ class _Writer:
                 group.events += recorded
             if not self._waiting or group.size >= GROUP:
                 await self._commit(group)
-        except SQLAlchemyError as error:
+        except Exception as error:  # whatever it is, and drivers raise more than SQLAlchemy wraps, the group is at its end
             await self._disband(group, error)
         finally:
             self._turn.release()
@@ -136,7 +148,7 @@ class _Writer:
         try:
             group.rung = await events.store(group.connection, group.events)
             await group.connection.commit()
-        except (SQLAlchemyError, LookupError) as error:
+        except Exception as error:
             await self._disband(group, error)
         else:
             await self._disband(group, None)
@@ -149,7 +161,7 @@ class _Writer:
         else:
             group.committed.set_exception(error)
             group.committed.exception()  # its members may all have failed on their own: no warning then
-        with suppress(SQLAlchemyError):
+        with suppress(Exception):
             if error is not None:  # a failed COMMIT leaves its transaction open, and nothing would roll it back
                 await group.connection.invalidate()
             await group.connection.close()

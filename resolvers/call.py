@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from delivery.metrics import Meters
 from delivery.providers import Providers
 from delivery.route import Router
 from models.bell import Bell
-from models.database import Database
+from models.database import Database, is_passing
 from models.events import Event
 from models.messages import Message
 from models.tail import Tails
@@ -31,7 +29,6 @@ from resolvers.viewer import Viewer
 if TYPE_CHECKING:
     from resolvers.acceptance import Sending
 
-PASSING_STATES = frozenset({"08", "40", "53", "57", "58"})  # PostgreSQL: connection, rollback, resources, operator, system
 RETRY_AFTER = 1
 
 log = structlog.get_logger()
@@ -81,19 +78,12 @@ async def available(opened: AbstractAsyncContextManager[AsyncSession]) -> AsyncI
     try:
         async with opened as session:
             yield session
-    except (DBAPIError, PoolTimeoutError, OSError) as error:
-        if not _passes(error):
+    except Exception as error:
+        if not is_passing(error):
             raise
         log.error("database_unavailable", error=type(error).__name__, reason=str(getattr(error, "orig", error)))
         message = "The database is not available now; try again."
         raise Problem(RequestErrorCode.UNAVAILABLE, message, retryable=True, retryAfter=RETRY_AFTER) from None
-
-
-def _passes(error: Exception) -> bool:
-    if not isinstance(error, DBAPIError):
-        return True
-    state = str(getattr(error.orig, "sqlstate", None) or "")[:2]
-    return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated or state in PASSING_STATES
 
 
 def digest(value: Any) -> str:

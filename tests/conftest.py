@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from gateway import logs
 from tests.harness import Gateway, running, settings_for
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    """As an installation logs, and not as structlog does by itself: with the local variables of a traceback."""
+    logs.configure("info", "console")
 
 
 @pytest.fixture
