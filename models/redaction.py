@@ -20,6 +20,7 @@ from models.waiting import UNDER_WAY
 
 FORGOTTEN = "(redacted)"
 OURS = "API"
+QUOTING = "UNSUPPORTED_CONTENT"  # the route decision whose reason is what a provider would say of the message
 EMPTIED = ("subject", "body", "html", "template", "details")
 
 
@@ -43,6 +44,7 @@ async def _message(session: AsyncSession, message: Message) -> Message:
     values: dict[str, Any] = dict.fromkeys(EMPTIED)
     values |= {"to": "", "media": [], "fallbacks": [], "fallback_at": None, "redacted_at": now()}
     values |= {"external_id": _alias(message.external_id), "failure": wordless(message.failure)}
+    values["route"] = [{**step, "reason": FORGOTTEN} if step["decision"] == QUOTING else step for step in message.route]
     mine = (Message.workspace_id == message.workspace_id, Message.id == message.id)
     changed = update(Message).where(*mine).values(values).returning(Message)
     return (await session.scalars(changed.execution_options(populate_existing=True))).one()

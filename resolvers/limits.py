@@ -25,6 +25,7 @@ LONGEST = {
     "idempotency_key": 255,
 }
 LARGEST_JSON = 16_384
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 MOST_MEDIA = 10
 LONGEST_URL = 2_000
 LONGEST_LABEL = 255
@@ -72,7 +73,7 @@ def _texts(draft: Draft) -> list[Problem]:
 
 
 def _is_storable(text: str) -> bool:
-    return not any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in text)
+    return UNSTORABLE.search(text) is None
 
 
 def _json(name: str, value: Any) -> list[Problem]:

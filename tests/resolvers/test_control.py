@@ -342,6 +342,10 @@ async def test_a_receipt_still_finds_a_deleted_message_and_says_no_more_than_it_
 async def test_deleting_a_waiting_message_cancels_it_first(idle: Gateway) -> None:
     await plug(idle)
     message_id = await send(idle, **CONTENT)
+    async with idle.application.database.write() as session:
+        message = await session.get_one(Message, message_id)
+        refused = {**message.route[0], "decision": "UNSUPPORTED_CONTENT", "reason": "ada.lovelace is no number."}
+        message.route = [refused, *message.route]
     deleted = (await ask(idle, DELETE, id=message_id))["message"]
     assert (deleted["status"], deleted["to"]) == ("CANCELED", "")
     left = await everything(idle)
