@@ -128,6 +128,10 @@ class Metrics(Collector):
         encode, content_type = choose_encoder(accept or "")
         return encode(self._registry), content_type
 
+    def expire(self) -> None:
+        """Have the next exposition read the database."""
+        self._read_at = -FRESH_SECONDS
+
     async def _count(self) -> Census:
         """A database that cannot be read leaves its series out: an old number would pass for a new one."""
         try:
@@ -139,9 +143,7 @@ class Metrics(Collector):
         except (SQLAlchemyError, OSError) as error:
             log.warning("metrics_unreadable", error=type(error).__name__)
             return Census()
-        read = self._tails.heads()
-        lag = max((head - read.get(workspace_id, head) for workspace_id, head in heads.items()), default=0)
-        return Census(jobs, circuits, by_circuit, max(0, lag), True)
+        return Census(jobs, circuits, by_circuit, lag(heads, self._tails.heads()), True)
 
     def collect(self) -> Iterable[Metric]:
         yield from self._of_process()
@@ -217,6 +219,11 @@ def depths(jobs: Sequence[Jobs]) -> Counter[tuple[str, str, str]]:
         name = job.connector_id if job.connector_id in shown else OTHERS
         found[name, LANES[job.priority], job.state] += job.count
     return found
+
+
+def lag(heads: Mapping[str, int], read: Mapping[str, int]) -> int:
+    """By how many events the slowest reader is behind the heads of the logs; one that has left is not."""
+    return max((max(0, head - read.get(workspace_id, head)) for workspace_id, head in heads.items()), default=0)
 
 
 def known_path(path: str) -> str:
