@@ -22,19 +22,17 @@ Answer = tuple[Message, bool]
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A message somebody wants sent, with the hash of the request when it has an idempotency key."""
+    """A message somebody wants sent."""
 
     call: Call
     draft: Draft
-    request_hash: str | None
 
 
 async def send(call: Call, draft: Draft) -> Answer:
     """Accept a message: when this returns, it is stored and will be sent. The flag says that an earlier call with the same
     idempotency key and the same content had already done so."""
     limits.check(draft)
-    request_hash = draft.hash() if draft.idempotency_key is not None else None
-    message, is_replay = await call.means.sends.add(Sending(call, draft, request_hash))
+    message, is_replay = await call.means.sends.add(Sending(call, draft))
     call.means.meters.accept([] if is_replay else [message])
     return message, is_replay
 
@@ -104,7 +102,7 @@ async def _plan(sendings: dict[int, Sending]) -> tuple[dict[int, Answer | Except
 
 def _replayed(sending: Sending, earlier: Message) -> Message:
     sending.call.require(send_scope(earlier.channel_type))
-    if earlier.request_hash != sending.request_hash:
+    if not sending.call.is_repeated(earlier.request_hash, sending.draft.content()):
         message = "This idempotency key was used for another message."
         raise Problem(UserErrorCode.IDEMPOTENCY_KEY_REUSED, message, ["input", "idempotencyKey"])
     return earlier
@@ -114,9 +112,7 @@ async def _store(sendings: dict[int, Sending], planned: dict[int, Planned]) -> d
     if not planned:
         return {}
     call = next(iter(sendings.values())).call
-    accepted = {
-        i: messages.row_of(sendings[i].call, sendings[i].draft, plan, sendings[i].request_hash) for i, plan in planned.items()
-    }
+    accepted = {i: messages.row_of(sendings[i].call, sendings[i].draft, plan) for i, plan in planned.items()}
     async with call.write() as session:
         stored = list(accepted.values())
         await rows.store_messages(session, call.workspace_id, stored, [messages.job_of(message) for message in stored])

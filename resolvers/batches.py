@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,7 +21,7 @@ from models.messages import Message
 from models.tail import Follower
 from models.timeline import TimelineSource, message_changed
 from resolvers import limits, messages
-from resolvers.call import Call, digest
+from resolvers.call import Call
 from resolvers.candidates import Lookup
 from resolvers.messages import Draft, Planned, read_scope, readable_channels, send_scope
 from resolvers.problems import Problem, Problems, RequestErrorCode, UserErrorCode
@@ -41,41 +42,40 @@ class Order:
     drafts: Sequence[Draft]
     idempotency_key: str | None = None
 
-    def hash(self) -> str | None:
-        """The same for the same request; only a key asks for it."""
-        return digest(self.drafts) if self.idempotency_key is not None else None
+    def content(self) -> list[dict[str, Any]]:
+        """All that was asked for, whatever its own idempotency key."""
+        return [asdict(draft) for draft in self.drafts]
 
 
 async def send(call: Call, order: Order) -> tuple[Progress, bool]:
     """Accept all messages of an order in one transaction, or none: Problems name each refused one by its index. The flag says
     that an earlier call had accepted them."""
     _check(order)
-    request_hash = order.hash()
     try:
-        return await _send(call, order, request_hash, call.read)
+        return await _send(call, order, call.read)
     except IntegrityError:
-        return await _raced(call, order, request_hash)
+        return await _raced(call, order)
 
 
-async def _raced(call: Call, order: Order, request_hash: str | None) -> tuple[Progress, bool]:
+async def _raced(call: Call, order: Order) -> tuple[Progress, bool]:
     """Somebody else used one of the keys meanwhile. A writer waits for them, a reader might not see them yet."""
     try:
-        return await _send(call, order, request_hash, call.write)
+        return await _send(call, order, call.write)
     except IntegrityError:
         message = "A request with one of these idempotency keys is being answered."
         raise Problem(UserErrorCode.IDEMPOTENCY_IN_PROGRESS, message, ["input"]) from None
 
 
-async def _send(call: Call, order: Order, request_hash: str | None, look: Look) -> tuple[Progress, bool]:
+async def _send(call: Call, order: Order, look: Look) -> tuple[Progress, bool]:
     async with look() as session:
-        if earlier := await _replayed(session, call, order, request_hash):
+        if earlier := await _replayed(session, call, order):
             return earlier, True
         known = await _known(session, call, order.drafts)
         if earlier := await _same_batch(session, call, order, known):
             return earlier, True
         fresh = {i: draft for i, draft in enumerate(order.drafts) if draft.idempotency_key not in known}
         planned = await _plan(session, call, fresh)
-    progress = await _store(call, order, request_hash, list(zip(fresh.values(), planned, strict=True)))
+    progress = await _store(call, order, list(zip(fresh.values(), planned, strict=True)))
     call.means.bell.ring(JOBS)
     return progress, False
 
@@ -116,7 +116,7 @@ def _of(index: int, problem: Problem) -> Problem:
     return Problem(problem.code, problem.message, path, **problem.extra)
 
 
-async def _replayed(session: AsyncSession, call: Call, order: Order, request_hash: str | None) -> Progress | None:
+async def _replayed(session: AsyncSession, call: Call, order: Order) -> Progress | None:
     if order.idempotency_key is None:
         return None
     earlier = await rows.by_idempotency_key(session, call.workspace_id, order.idempotency_key)
@@ -124,7 +124,7 @@ async def _replayed(session: AsyncSession, call: Call, order: Order, request_has
         return None
     for channel in earlier.channels.split():
         call.require(send_scope(channel))
-    if earlier.request_hash != request_hash:
+    if not call.is_repeated(earlier.request_hash, order.content()):
         message = "This idempotency key was used for another batch."
         raise Problem(UserErrorCode.IDEMPOTENCY_KEY_REUSED, message, ["input", "idempotencyKey"])
     return await rows.progress(session, call.workspace_id, earlier)
@@ -138,7 +138,7 @@ async def _known(session: AsyncSession, call: Call, drafts: Sequence[Draft]) -> 
     for key, message in known.items():
         i, draft = keyed[key]
         call.require(send_scope(message.channel_type))
-        if message.request_hash != draft.hash():
+        if not call.is_repeated(message.request_hash, draft.content()):
             text = "This idempotency key was used for another message."
             problems.append(_of(i, Problem(UserErrorCode.IDEMPOTENCY_KEY_REUSED, text, ["input", "idempotencyKey"])))
     if problems:
@@ -172,9 +172,9 @@ async def _plan(session: AsyncSession, call: Call, drafts: dict[int, Draft]) -> 
     return planned
 
 
-async def _store(call: Call, order: Order, request_hash: str | None, planned: Sequence[tuple[Draft, Planned]]) -> Progress:
+async def _store(call: Call, order: Order, planned: Sequence[tuple[Draft, Planned]]) -> Progress:
     batch_id = ids.new_id(ids.BATCH)
-    accepted = [messages.row_of(call, draft, plan, _hash(draft), batch_id) for draft, plan in planned]
+    accepted = [messages.row_of(call, draft, plan, batch_id) for draft, plan in planned]
     batch = Batch(
         id=batch_id,
         workspace_id=call.workspace_id,
@@ -182,7 +182,7 @@ async def _store(call: Call, order: Order, request_hash: str | None, planned: Se
         already_accepted=len(order.drafts) - len(accepted),
         channels=" ".join(sorted({message.channel_type for message in accepted})),
         idempotency_key=order.idempotency_key,
-        request_hash=request_hash,
+        request_hash=call.signature(order.content()) if order.idempotency_key is not None else None,
         created_at=now(),
     )
     async with call.write() as session:
@@ -192,10 +192,6 @@ async def _store(call: Call, order: Order, request_hash: str | None, planned: Se
         progress = await rows.progress(session, call.workspace_id, batch)
     call.means.meters.accept(accepted)
     return progress
-
-
-def _hash(draft: Draft) -> str | None:
-    return draft.hash() if draft.idempotency_key is not None else None
 
 
 async def get(call: Call, batch_id: str) -> Progress | None:

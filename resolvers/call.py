@@ -29,6 +29,7 @@ from resolvers.viewer import Viewer
 if TYPE_CHECKING:
     from resolvers.acceptance import Sending
 
+REQUEST = "idempotency"
 RETRY_AFTER = 1
 
 log = structlog.get_logger()
@@ -63,6 +64,19 @@ class Call:
 
     def require(self, scope: str) -> None:
         self.viewer.require(scope)
+
+    def signature(self, request: object) -> str:
+        """What a repeated request is recognised by. Keyed, because a plain hash of one would let its secrets be guessed."""
+        return self.means.vault.sign(REQUEST, self._canonical(request)).hex()
+
+    def is_repeated(self, signature: str | None, request: object) -> bool:
+        """The request has this signature, by whichever key of the ring it was made."""
+        return self.means.vault.verify(REQUEST, self._canonical(request), bytes.fromhex(signature or ""))
+
+    def _canonical(self, request: object) -> bytes:
+        """The same however the keys of the request are ordered; different in every workspace."""
+        asked = {"workspace": self.workspace_id, "request": request}
+        return orjson.dumps(asked, option=orjson.OPT_SORT_KEYS, default=str)
 
     def read(self) -> AbstractAsyncContextManager[AsyncSession]:
         return available(self.means.database.read())

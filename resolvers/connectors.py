@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-import orjson
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -31,7 +30,6 @@ READ, WRITE = "connectors:read", "connectors:write"
 LONGEST_DESCRIPTION = 2_000
 MOST_PER_SECOND = 10_000.0
 LONGEST_KEY = 255
-REQUEST = "request"  # what a signature of a request is made for
 
 
 class ConnectorOrderField(StrEnum):
@@ -53,10 +51,9 @@ class NewConnector:
     throttle_per_second: float | None = None
     idempotency_key: str | None = None
 
-    def canonical(self, workspace_id: str) -> bytes:
-        """All that was asked for, the same however its keys are ordered, whatever its idempotency key."""
-        asked = {**asdict(replace(self, idempotency_key=None)), "workspace": workspace_id}
-        return orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
+    def content(self) -> dict[str, Any]:
+        """All that was asked for, whatever its idempotency key."""
+        return asdict(replace(self, idempotency_key=None))
 
 
 async def page(call: Call, arguments: PageArguments, where: Filter, order: str, descending: bool) -> Page[Connector]:
@@ -169,18 +166,10 @@ async def _replayed(session: AsyncSession, call: Call, new: NewConnector) -> Con
     earlier = await rows.by_idempotency_key(session, call.workspace_id, new.idempotency_key)
     if earlier is None:
         return None
-    signature = bytes.fromhex(earlier.request_hash or "")
-    if not call.means.vault.verify(REQUEST, new.canonical(call.workspace_id), signature):
+    if not call.is_repeated(earlier.request_hash, new.content()):
         message = "This idempotency key was used for another request."
         raise Problem(UserErrorCode.IDEMPOTENCY_KEY_REUSED, message, ["input", "idempotencyKey"])
     return earlier
-
-
-def _signature(call: Call, new: NewConnector) -> str | None:
-    """What a repeated request is recognised by. Keyed, because a plain hash of a request would let its secrets be guessed."""
-    if new.idempotency_key is None:
-        return None
-    return call.means.vault.sign(REQUEST, new.canonical(call.workspace_id)).hex()
 
 
 async def _insert(session: AsyncSession, call: Call, new: NewConnector, provider: Provider) -> Connector:
@@ -211,7 +200,7 @@ async def _insert(session: AsyncSession, call: Call, new: NewConnector, provider
         **provisioning(at),
         circuit=rows.CircuitState.CLOSED,
         idempotency_key=new.idempotency_key,
-        request_hash=_signature(call, new),
+        request_hash=call.signature(new.content()) if new.idempotency_key is not None else None,
         created_at=at,
         updated_at=at,
         status_updated_at=at,

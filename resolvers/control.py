@@ -136,7 +136,7 @@ async def resend(call: Call, message_id: str, connector_id: str | None) -> Messa
             raise _not_in(original, "resent", "its recipient and its content were deleted")
         draft = _again(original, connector_id)
         planned = await _plan(session, call, draft)
-        message = await messages.accept(session, call, draft, planned, None, f"Resent from {original.id}")
+        message = await messages.accept(session, call, draft, planned, f"Resent from {original.id}")
         message_noted(session, original, "resent", f"Resent as {message.id}")
     call.means.bell.ring(JOBS)
     call.means.meters.accept([message])

@@ -10,11 +10,10 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels import sms_text
 from channels.base import ChannelType, Media, Outbound
 from channels.errors import SendError
-from channels.sms_text import Packed
 from delivery import retry
+from delivery.outbound import form_of
 from delivery.route import Route
 from models import ids, queue
 from models import messages as rows
@@ -76,9 +75,9 @@ class Draft:
         """The caller named a connector: no other may take it."""
         return self.connector_id is not None or self.routing_key is not None
 
-    def hash(self) -> str:
-        """The same for the same request, whatever its idempotency key."""
-        return digest(asdict(replace(self, idempotency_key=None)))
+    def content(self) -> dict[str, Any]:
+        """All that was asked for, whatever its idempotency key."""
+        return asdict(replace(self, idempotency_key=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +101,18 @@ def read_scope(channel_type: str) -> str:
 async def plan(session: AsyncSession, call: Call, draft: Draft, lookup: Lookup | None = None) -> Planned:
     """Where a draft would go. Raises Problem for a recipient, a content or a route that cannot be."""
     lookup = lookup or Lookup(session, call.workspace_id)
-    way = await route(session, call, draft, lookup)
+    way = await route(call, draft, lookup)
     choice = way.choice
     if choice is None:
-        raise _no_route(way, draft)
-    await _check_fallbacks(lookup, call, draft)
+        raise no_route(way, draft)
+    await check_fallbacks(lookup, call, draft)
     outbound = replace(outbound_of(draft), id=ids.new_id(ids.MESSAGE), to=choice.to or draft.to)
     return Planned(way, choice.connector, outbound, _expiry(draft))
 
 
-async def route(session: AsyncSession, call: Call, draft: Draft, lookup: Lookup | None = None) -> Route:
-    """Every connector that was considered. Raises Problem for a connector or a channel that cannot be meant."""
-    lookup = lookup or Lookup(session, call.workspace_id)
+async def route(call: Call, draft: Draft, lookup: Lookup, peeks: bool = False) -> Route:
+    """Every connector that was considered. Raises Problem for a connector or a channel that cannot be meant. Who only `peeks`
+    takes nobody's turn."""
     router, outbound = call.means.router, outbound_of(draft)
     named, path = await _named(lookup, draft)
     if named is not None:
@@ -128,15 +127,15 @@ async def route(session: AsyncSession, call: Call, draft: Draft, lookup: Lookup 
         message = "Give channel, connectorId or routingKey."
         raise Problem(UserErrorCode.VALIDATION_ERROR, message, ["input", "channel"])
     call.require(send_scope(draft.channel))
-    return router.among(await lookup.of_channel(draft.channel), outbound)
+    return router.among(await lookup.of_channel(draft.channel), outbound, waits=True, peeks=peeks)
 
 
-async def _check_fallbacks(lookup: Lookup, call: Call, draft: Draft) -> None:
+async def check_fallbacks(lookup: Lookup, call: Call, draft: Draft) -> None:
     """A fallback recipient that no connector of its channel would take is refused now, not when it is needed."""
     for i, choice in enumerate(draft.fallbacks):
         call.require(send_scope(choice.channel))
         outbound = replace(outbound_of(draft), to=choice.to or draft.to)
-        way = call.means.router.among(await lookup.of_channel(choice.channel), outbound)
+        way = call.means.router.among(await lookup.of_channel(choice.channel), outbound, waits=True, peeks=True)
         refusals = [decision.refusal for decision in way.decisions if decision.refusal is not None]
         if way.choice is None and refusals:
             path = ["input", "fallbackChannels", str(i)]
@@ -153,7 +152,7 @@ async def _named(lookup: Lookup, draft: Draft) -> tuple[Connector | None, list[s
     return None, None
 
 
-def _no_route(way: Route, draft: Draft) -> Problem:
+def no_route(way: Route, draft: Draft) -> Problem:
     refusal = next((decision.refusal for decision in way.decisions if decision.refusal is not None), None)
     if isinstance(refusal, SendError):
         return Problem(UserErrorCode.VALIDATION_ERROR, refusal.message, ["input"])
@@ -188,11 +187,9 @@ def _expiry(draft: Draft) -> dt.datetime | None:
     return begins + retry.OTP_VALIDITY if draft.flow == "OTP" else None
 
 
-async def accept(
-    session: AsyncSession, call: Call, draft: Draft, planned: Planned, request_hash: str | None, detail: str = "Accepted"
-) -> Message:
+async def accept(session: AsyncSession, call: Call, draft: Draft, planned: Planned, detail: str = "Accepted") -> Message:
     """Store a message with its job; `detail` begins its timeline."""
-    message = row_of(call, draft, planned, request_hash)
+    message = row_of(call, draft, planned)
     session.add(message)
     await session.flush()
     await queue.enqueue_all(session, [job_of(message)])
@@ -200,12 +197,12 @@ async def accept(
     return message
 
 
-def row_of(call: Call, draft: Draft, planned: Planned, request_hash: str | None, batch_id: str | None = None) -> Message:
+def row_of(call: Call, draft: Draft, planned: Planned, batch_id: str | None = None) -> Message:
     """A message as it is stored first."""
     at = now()
     later = draft.scheduled_at is not None and draft.scheduled_at > at
     outbound = planned.outbound
-    sms = _sms(planned)
+    encoding, segments = form_of(planned.connector.channel_type, draft.body, bool(draft.media))
     return Message(
         id=outbound.id,
         workspace_id=call.workspace_id,
@@ -227,10 +224,10 @@ def row_of(call: Call, draft: Draft, planned: Planned, request_hash: str | None,
         is_pinned=draft.is_pinned,
         fallbacks=[asdict(choice) for choice in draft.fallbacks],
         route=planned.route.stored(),
-        encoding=sms.encoding if sms else None,
-        segments=len(sms.parts) if sms else None,
+        encoding=encoding,
+        segments=segments,
         idempotency_key=draft.idempotency_key,
-        request_hash=request_hash,
+        request_hash=call.signature(draft.content()) if draft.idempotency_key is not None else None,
         scheduled_at=draft.scheduled_at,
         expires_at=planned.expires_at,
         created_at=at,
@@ -251,12 +248,6 @@ def job_of(message: Message) -> dict[str, Any]:
         expires_at=message.expires_at,
         is_pinned=message.is_pinned,
     )
-
-
-def _sms(planned: Planned) -> Packed | None:
-    """The parts of an SMS; with files it is an MMS and has none."""
-    is_sms = planned.connector.channel_type == ChannelType.SMS and not planned.outbound.media
-    return sms_text.pack(planned.outbound.body) if is_sms and planned.outbound.body else None
 
 
 def priority_of(draft: Draft) -> str:
