@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.base import Outbound, TrafficType
 from channels.errors import SendError
-from delivery.providers import Providers
+from delivery.providers import Providers, UnusableError
 from models import connectors, lanes
 from models.base import now
 from models.connectors import CircuitState, Connector
@@ -181,7 +181,7 @@ class Router:
     def _broken(self, rank: int, connector: Connector, message: Outbound) -> Decision:
         """With `to` when its provider would take the message, once it works again."""
         able = self._carries(rank, connector, message)
-        if able.refusal is not None:
+        if able.outcome is not RouteOutcome.FALLBACK:
             return able
         return replace(able, outcome=RouteOutcome.CIRCUIT_OPEN, reason="It failed too often of late.")
 
@@ -191,6 +191,8 @@ class Router:
             provider = self._providers.of(connector)
             to = provider.destination(message.to)
             provider.check(replace(message, to=to))
+        except UnusableError as error:
+            return Decision(connector, rank, RouteOutcome.NOT_VERIFIED, str(error))
         except (ValueError, SendError) as refusal:
             return Decision(connector, rank, RouteOutcome.UNSUPPORTED_CONTENT, str(refusal), refusal=refusal)
         reason = f"Usable, with priority {connector.priority} behind the chosen one."

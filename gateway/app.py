@@ -43,6 +43,8 @@ from schema.context import Context
 from schema.documents import Documents
 from schema.roots import build
 
+LARGEST_FRAME = 262_144
+
 log = structlog.get_logger()
 
 
@@ -93,7 +95,7 @@ class Application:
             max_body=settings.max_body_bytes,
             origins=settings.allowed_origins,
         )
-        patience = Patience(max_message=settings.max_body_bytes)
+        patience = Patience(max_message=min(settings.max_body_bytes, LARGEST_FRAME))
         self.sockets = GraphQLSockets(
             self.engine, authenticate, self.context, origins=settings.allowed_origins, patience=patience
         )

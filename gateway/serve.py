@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from starlette.types import ASGIApp
 
-from gateway.app import Application
+from gateway.app import LARGEST_FRAME, Application
 from gateway.routes import serve_paths, watch_paths
 from gateway.settings import Settings, SettingsError, variable
 from models import migrate, workspaces
@@ -125,7 +125,7 @@ def server_of(app: ASGIApp, settings: Settings) -> Server:
         app,
         http="httptools",
         ws="websockets-sansio",
-        ws_max_size=settings.max_body_bytes,
+        ws_max_size=LARGEST_FRAME,
         ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,

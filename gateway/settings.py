@@ -111,11 +111,17 @@ class Settings(BaseSettings):
         "https://app.example.com; * is any. The server's own pages always may.",
     )
     max_body_bytes: int = Field(
-        262_144, ge=1024, le=67_108_864, description="Largest request body and websocket message taken, in bytes."
+        2_097_152,
+        ge=1024,
+        le=67_108_864,
+        description="Largest request body taken, in bytes; a websocket message has at most 262144 of them.",
     )
     graphiql: bool = Field(True, description="Serve the GraphiQL page at /graphql.")
     worker: bool = Field(True, description="Send messages from this process; false when `patchbay worker` runs beside it.")
     worker_concurrency: int = Field(100, ge=1, le=10_000, description="Messages one worker hands over at the same time.")
+    lease_seconds: int = Field(
+        90, ge=1, le=3600, description="How long a worker may keep what it took; then its outcome counts as unknown."
+    )
     drain_seconds: int = Field(30, ge=0, le=3600, description="How long a stopping process finishes what it has begun.")
     metrics_token: SecretStr | None = Field(
         None,

@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKey,
     Index,
+    Select,
     String,
     and_,
     bindparam,
@@ -242,7 +243,7 @@ async def _take(
     )
     taken = (
         update(Job)
-        .where(Job.message_id.in_(next_up.scalar_subquery()), _IS_READY)
+        .where(Job.message_id.in_(_once(next_up)), _IS_READY)
         .values(state=LEASED, attempts=Job.attempts + 1, fence=Job.fence + 1, lease_until=until, worker=worker, run_at=None)
         .returning(Job.message_id, Job.workspace_id, Job.lane_id, Job.attempts, Job.tries, Job.fence)
         .execution_options(synchronize_session=False)
@@ -251,6 +252,13 @@ async def _take(
     if claims:
         await session.execute(insert(Attempt), [_attempt(claim) for claim in claims])
     return claims
+
+
+def _once(found: Select[str]) -> Select[str]:
+    """What was found and locked, in a form PostgreSQL evaluates once. A plain subquery may run again for each row: it passes
+    over what the statement has changed already, and so finds more than its limit."""
+    locked = found.cte()
+    return select(locked.c.message_id)
 
 
 def _attempt(claim: Claim) -> dict[str, Any]:
@@ -316,7 +324,7 @@ async def promote(session: AsyncSession, limit: int = 500) -> list[tuple[str, st
     due = select(Job.message_id).where(_IS_SCHEDULED, Job.run_at <= now()).order_by(Job.run_at).limit(limit)
     ready = (
         update(Job)
-        .where(Job.message_id.in_(due.with_for_update(skip_locked=True).scalar_subquery()), _IS_SCHEDULED)
+        .where(Job.message_id.in_(_once(due.with_for_update(skip_locked=True))), _IS_SCHEDULED)
         .values(state=READY, run_at=None)
         .returning(Job.workspace_id, Job.message_id)
         .execution_options(synchronize_session=False)
@@ -335,7 +343,7 @@ async def overdue(session: AsyncSession, limit: int = 500) -> list[tuple[str, st
     found = select(Job.message_id).where(late).order_by(Job.expires_at).limit(limit).with_for_update(skip_locked=True)
     gone = (
         delete(Job)
-        .where(Job.message_id.in_(found.scalar_subquery()), late)
+        .where(Job.message_id.in_(_once(found)), late)
         .returning(Job.workspace_id, Job.message_id)
         .execution_options(synchronize_session=False)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated
 
 import strawberry
@@ -15,6 +16,7 @@ from schema.connector_changes import ConnectorMutations
 from schema.connectors import Channel, ConnectorQueries
 from schema.context import Info
 from schema.control import ControlMutations
+from schema.dry_run import DryRunMutations
 from schema.estimates import EstimateQueries
 from schema.events import ChannelStatusChanged, DeliveryUpdated, EventQueries, EventSubscriptions
 from schema.message_changes import MessageMutations
@@ -38,7 +40,7 @@ class Query(ViewerQueries, ConnectorQueries, MessageQueries, EstimateQueries, Ba
 
 
 @strawberry.type(description="Everything that can be done.")
-class Mutation(ConnectorMutations, MessageMutations, ControlMutations, BatchMutations, WorkspaceMutations):
+class Mutation(ConnectorMutations, MessageMutations, DryRunMutations, ControlMutations, BatchMutations, WorkspaceMutations):
     pass
 
 
@@ -59,6 +61,7 @@ def build(is_sorted: bool = False) -> strawberry.Schema:
     )
 
 
+@cache
 def sdl() -> str:
     """The schema in GraphQL's own language, sorted, as `schema.graphql` holds it."""
     return f"{build(is_sorted=True).as_str()}\n"

@@ -54,7 +54,7 @@ def test_defaults() -> None:
         "jwt_issuer": "patchbay",
         "jwt_audience": "patchbay",
         "allowed_origins": (),
-        "max_body_bytes": 262_144,
+        "max_body_bytes": 2_097_152,
         "graphiql": True,
         "worker": True,
         "worker_concurrency": 100,
