@@ -29,6 +29,7 @@ POLICIES = {"OTP": OTP, "STANDARD": STANDARD}
 THROTTLED_WAIT = 1.0  # when the provider says 429 without Retry-After
 LONGEST_PAUSE = 3600.0
 BULK_RESTS_LONGER = 1.0  # times the pause, after it
+LONGEST_WAIT = dt.timedelta(seconds=2 * LONGEST_PAUSE + STANDARD.cap)  # BULK rests twice as long as a pause
 OTP_VALIDITY = dt.timedelta(minutes=5)
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange
-from delivery import fallback, receipts
+from delivery import fallback, receipts, retry
 from delivery.attempt import hand_over
 from delivery.circuit import Circuits
 from delivery.evacuation import Evacuations
@@ -29,7 +29,7 @@ from delivery.providers import Providers
 from delivery.route import Router
 from delivery.settle import Settled, settle
 from delivery.verdict import EXPIRED, WORKER_LOST, Finished, Outcome, not_sent
-from models import connectors, messages, queue, workers
+from models import clocks, connectors, messages, queue, workers
 from models.base import now
 from models.bell import JOBS, Bell
 from models.connectors import CircuitState, Connector
@@ -294,6 +294,7 @@ class Worker:
         async with self._database.write() as session:
             await fallback.expire(session)
             await fallback.without_receipt(session, self._router)
+            await clocks.set_right(session, retry.LONGEST_WAIT)
         await self._evacuations.run()
         self._meters.deliver(await receipts.catch_up_all(self._database))
         if not self._alone:
