@@ -176,7 +176,7 @@ class Worker:
         ordered = list(reversed(lanes)) if self._passes % 8 == 0 else list(lanes)
         of_workspace = Counter(lane.workspace_id for lane in lanes)
         free = self._concurrency - self.in_flight
-        common_free = max(0, self._concurrency * 4 // 5 - self.in_flight)
+        common_free = max(0, max(1, self._concurrency * 4 // 5) - self.in_flight)
         shares = []
         for lane in ordered:
             fair = max(1, 4 * free // (len(of_workspace) * of_workspace[lane.workspace_id]))
