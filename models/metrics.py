@@ -33,8 +33,8 @@ class Load:
 
 
 async def loads(session: AsyncSession, workspace_id: str, connector_ids: Sequence[str]) -> dict[str, Load]:
-    """By connector; one that is not the workspace's is left out. Found by ix_job_ready, ix_job_leased, ix_job_scheduled_lane and
-    ix_attempt_finished: 30 ms where 100,000 messages wait and 50,000 were sent in the last minute."""
+    """By connector; one that is not the workspace's is left out. Found by ix_job_ready, ix_job_leased, ix_job_scheduled_lane
+    and ix_attempt_finished: 30 ms where 100,000 messages wait and 50,000 were sent in the last minute."""
     since = now() - LAST_MINUTE
     queued = _jobs("0") + _jobs("3")
     counted = select(Lane.id, queued, _jobs("1"), _ended("SENT", since), _ended("FAILED", since))
