@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -22,6 +24,8 @@ WIDEST = 50
 
 # A provider may echo a text trimmed or rewritten, so these members are hidden by name and not by what they hold.
 PRIVATE = frozenset({"text", "body", "caption", "html", "subject", "payload"})
+
+_ESCAPED = re.compile(r'["\\]')
 
 
 class StageName(StrEnum):
@@ -50,7 +54,9 @@ class Exchange:
     """
 
     def __init__(self, secrets: tuple[str, ...] = (), texts: tuple[str, ...] = ()) -> None:
-        self._masks = sorted(_masks(secrets, texts), key=lambda mask: len(mask[0]), reverse=True)
+        masks = [*_masks_of_secrets(secrets), *_masks_of_texts(texts)]
+        self._masks = sorted(masks, key=lambda mask: len(mask[0]), reverse=True)
+        self._harmless = min((len(hidden) for hidden, _shown in masks), default=EXCERPT)  # shorter texts hold none of them
         self.stages: list[Stage] = []
         self.record: dict[str, Any] = {}
         self.provider_status: int | None = None
@@ -79,14 +85,18 @@ class Exchange:
 
     def redact(self, text: str) -> str:
         """`text` without the connector's secrets and the message's own texts, at most EXCERPT characters."""
+        if len(text) < self._harmless and len(text) <= EXCERPT and "\0" not in text:
+            return text
         for hidden, shown in self._masks:
             text = text.replace(hidden, shown)
         return text[:EXCERPT].replace("\0", "�")  # PostgreSQL stores no NUL
 
     def _clean(self, value: Any, depth: int = 0) -> Any:
+        if type(value) is str:
+            return self.redact(value)
         if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
             return value
-        if isinstance(value, (Mapping, list, tuple)):
+        if isinstance(value, (dict, list, tuple, Mapping)):
             return self._clean_items(value, depth + 1) if depth < DEEPEST else "…"
         return self.redact(str(value))
 
@@ -102,10 +112,16 @@ class Exchange:
         return self._clean(value, depth)
 
 
-def _masks(secrets: Iterable[str], texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+@lru_cache(maxsize=256)
+def _masks_of_secrets(secrets: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """A connector's are the same for each of its messages."""
+    spellings = set()
     for secret in filter(None, secrets):
-        for spelling in {*_spellings(secret), quote(secret, safe="", errors="replace"), quote_plus(secret, errors="replace")}:
-            yield spelling, MASK
+        spellings |= {*_spellings(secret), quote(secret, safe="", errors="replace"), quote_plus(secret, errors="replace")}
+    return tuple((spelling, MASK) for spelling in spellings)
+
+
+def _masks_of_texts(texts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     for text in texts:
         for spelling in _spellings(text):
             if len(spelling) >= SHORTEST:
@@ -115,6 +131,8 @@ def _masks(secrets: Iterable[str], texts: Iterable[str]) -> Iterator[tuple[str, 
 def _spellings(text: str) -> set[str]:
     """As it is, trimmed, and as JSON writes it: an answer that cannot be parsed is recorded as it came."""
     plain = {text, text.strip() or text}
+    if text.isascii() and text.isprintable() and not _ESCAPED.search(text):
+        return plain
     return plain | {json.dumps(one, ensure_ascii=ascii)[1:-1] for one in plain for ascii in (True, False)}
 
 

@@ -67,7 +67,7 @@ class Wire:
                 asyncio.timeout(self.total_timeout),
                 self.http.request(
                     method,
-                    checked_url(url).update_query(query or {}),
+                    checked_url(url).update_query(query) if query else checked_url(url),
                     data=data,
                     headers={**kind, **(headers or {})},
                     allow_redirects=False,

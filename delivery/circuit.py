@@ -50,8 +50,8 @@ class Circuits:
         seen.append((at, failed))
         while seen[0][0] < at - self._window:
             seen.popleft()
-        failures = sum(bad for _when, bad in seen)
-        trips = failed and len(seen) >= self._fewest and failures >= self._share * len(seen)
+        # Counted for a failure alone: after a success nothing trips, and a busy minute has tens of thousands of them.
+        trips = failed and len(seen) >= self._fewest and sum(bad for _when, bad in seen) >= self._share * len(seen)
         if trips:
             seen.clear()
         return trips
