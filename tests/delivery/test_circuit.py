@@ -127,7 +127,7 @@ async def test_it_opens_waits_tries_and_closes_and_what_waited_is_sent(tmp_path:
                 return len(twilio.bodies) >= 12
 
             await eventually(tried)  # two tries, one at a time, that fail
-            assert await lab.counts(gateway, batch) == {"QUEUED": 30}
+            assert (await lab.counts(gateway, batch)).keys() <= {"QUEUED", "PROCESSING"}
             assert len(twilio.bodies) <= 13
             mended.set()
             await lab.drained(gateway, batch, {"SENT": 30})
