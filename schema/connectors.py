@@ -15,11 +15,11 @@ from resolvers import connectors as use_cases
 from resolvers import status
 from resolvers.configs import redacted
 from resolvers.connectors import ConnectorOrderField
-from resolvers.pages import OrderDirection, Page, PageArguments
-from schema.base import Node, PageInfo
+from resolvers.pages import OrderDirection, PageArguments
+from schema.base import Node
 from schema.context import Info
 from schema.metrics import ConnectorMetrics
-from schema.pages import After, Before, First, Last, page_info
+from schema.pages import After, Before, Connection, First, Last
 from schema.templates import ConnectorTemplate, by_ref, catalogue
 
 Row = strawberry.Parent[rows.Connector]
@@ -196,35 +196,6 @@ def _config_field(connector: rows.Connector, name: str, is_secret: bool) -> Conf
     )
 
 
-@strawberry.type(description="A connector in a list.")
-class ConnectorEdge:
-    cursor: str = strawberry.field(description="Its place in the list.")
-    node: Connector = strawberry.field(description="The connector.")
-
-
-@strawberry.type(description="A page of connectors.")
-class ConnectorConnection:
-    page: strawberry.Private[Page[rows.Connector]]
-
-    @strawberry.field(description="The connectors with their cursors.")
-    def edges(self) -> list[ConnectorEdge]:
-        pairs = zip(self.page.cursors, self.page.rows, strict=True)
-        return [ConnectorEdge(cursor=cursor, node=row) for cursor, row in pairs]  # type: ignore[arg-type]
-
-    @strawberry.field(description="The connectors alone.")
-    def nodes(self) -> list[Connector]:
-        return list(self.page.rows)  # type: ignore[arg-type]
-
-    @strawberry.field(description="Where the page stands.")
-    def page_info(self) -> PageInfo:
-        return page_info(self.page)
-
-    @strawberry.field(description="How many there are in all.")
-    async def total_count(self) -> int:
-        count: int = await self.page.total()
-        return count
-
-
 @strawberry.input(description="Which connectors; what is left out does not restrict.")
 class ConnectorFilter:
     channels: list[ChannelType] | None = strawberry.field(default=None, description="Of these channels.")
@@ -277,13 +248,13 @@ class ConnectorQueries:
         before: Before = None,
         filter: Annotated[ConnectorFilter | None, strawberry.argument(description="Which ones.")] = None,
         order_by: Annotated[ConnectorOrder | None, strawberry.argument(description="In which order.")] = None,
-    ) -> ConnectorConnection | None:
+    ) -> Connection[Connector] | None:
         arguments = PageArguments(first=first, after=after, last=last, before=before)
         where = filter.rows() if filter else rows.Filter()
         order = order_by.field.value if order_by else ConnectorOrderField.PRIORITY.value
         descending = order_by is not None and order_by.direction is OrderDirection.DESC
         found = await use_cases.page(info.context.call, arguments, where, order, descending)
-        return ConnectorConnection(page=found)
+        return Connection(content=found)
 
     @strawberry.field(description="One connector; null when the workspace has none of this id.")
     async def connector(

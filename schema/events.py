@@ -18,12 +18,11 @@ from models.timeline import TimelineSource
 from resolvers import connectors, watching
 from resolvers import events as use_cases
 from resolvers.messages import MessageFlow
-from resolvers.pages import Page, PageArguments
-from schema.base import PageInfo
+from resolvers.pages import PageArguments
 from schema.connectors import Connector, ConnectorStatus
 from schema.context import Info
 from schema.messages import Message
-from schema.pages import After, First, page_info
+from schema.pages import After, First, Slice
 
 Row = strawberry.Parent[rows.Event]
 Since = Annotated[
@@ -104,28 +103,9 @@ class DeliveryUpdated(Event):
         return root.payload["detail"]  # type: ignore[no-any-return]
 
 
-@strawberry.type(description="An event in a list.")
-class EventEdge:
-    cursor: str = strawberry.field(description="Its place in the log.")
-    node: Event = strawberry.field(description="The event.")
-
-
-@strawberry.type(description="A page of the log, oldest first.")
-class EventConnection:
-    page: strawberry.Private[Page[rows.Event]]
-
-    @strawberry.field(description="The events with their cursors.")
-    def edges(self) -> list[EventEdge]:
-        pairs = zip(self.page.cursors, self.page.rows, strict=True)
-        return [EventEdge(cursor=cursor, node=row) for cursor, row in pairs]  # type: ignore[arg-type]
-
-    @strawberry.field(description="The events alone.")
-    def nodes(self) -> list[Event]:
-        return list(self.page.rows)  # type: ignore[arg-type]
-
-    @strawberry.field(description="Where the page stands; `endCursor` is where to subscribe from.")
-    def page_info(self) -> PageInfo:
-        return page_info(self.page)
+@strawberry.type(description="A page of the log, oldest first; its `endCursor` is where to subscribe from.")
+class EventConnection(Slice[Event]):
+    pass
 
 
 @strawberry.input(description="Which events; what is left out does not restrict.")
@@ -150,7 +130,7 @@ class EventQueries:
         self, info: Info, first: First = None, after: After = None, filter: Filtered = None
     ) -> EventConnection | None:
         arguments = PageArguments(first=first, after=after)
-        return EventConnection(page=await use_cases.page(info.context.call, arguments, _where(info, filter)))
+        return EventConnection(content=await use_cases.page(info.context.call, arguments, _where(info, filter)))
 
 
 Ids = list[strawberry.ID] | None

@@ -18,11 +18,11 @@ from models.timeline import TimelineSource
 from resolvers import events as event_cases
 from resolvers import messages as use_cases
 from resolvers.messages import MessageFlow, MessagePriority
-from resolvers.pages import Page, PageArguments
-from schema.base import Node, PageInfo
+from resolvers.pages import PageArguments
+from schema.base import Node
 from schema.connectors import Connector
 from schema.context import Info
-from schema.pages import After, Before, First, Last, page_info
+from schema.pages import After, Before, Connection, First, Last
 
 Row = strawberry.Parent[rows.Message]
 AttemptRow = strawberry.Parent[rows.Attempt]
@@ -183,34 +183,8 @@ class Message(Node):
         return [RouteDecision(**decision) for decision in root.route]
 
 
-@strawberry.type(description="A message in a list.")
-class MessageEdge:
-    cursor: str = strawberry.field(description="Its place in the list.")
-    node: Message = strawberry.field(description="The message.")
-
-
-@strawberry.type(description="A page of messages.")
-class MessageConnection:
-    content: strawberry.Private[Page[rows.Message]]
-
-    @strawberry.field(description="The messages with their cursors.")
-    def edges(self) -> list[MessageEdge]:
-        pairs = zip(self.content.cursors, self.content.rows, strict=True)
-        return [MessageEdge(cursor=cursor, node=row) for cursor, row in pairs]  # type: ignore[arg-type]
-
-    @strawberry.field(description="The messages alone.")
-    def nodes(self) -> list[Message]:
-        return list(self.content.rows)  # type: ignore[arg-type]
-
-    @strawberry.field(description="Where the page stands.")
-    def page_info(self) -> PageInfo:
-        return page_info(self.content)
-
-    @strawberry.field(description="How many there are in all.")
-    async def total_count(self) -> int:
-        count: int = await self.content.total()
-        return count
-
+@strawberry.type(description="A page of messages, found by cursor or by its number.")
+class MessageConnection(Connection[Message]):
     @strawberry.field(description="The page's number, when it was asked for by number.")
     def page(self) -> int | None:
         return self.content.page

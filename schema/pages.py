@@ -1,8 +1,8 @@
-"""The arguments of a list, and Relay's page information from a page of rows."""
+"""The arguments of a list, and the connections Relay wants, over a page of rows."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import strawberry
 
@@ -15,10 +15,43 @@ Last = Annotated[int | None, strawberry.argument(description="How many from the 
 Before = Annotated[str | None, strawberry.argument(description="Only what comes before this cursor.")]
 
 
-def page_info(page: Page[Any]) -> PageInfo:
-    return PageInfo(
-        has_next_page=page.has_next,
-        has_previous_page=page.has_previous,
-        start_cursor=page.cursors[0] if page.cursors else None,
-        end_cursor=page.cursors[-1] if page.cursors else None,
-    )
+N = TypeVar("N")
+
+
+@strawberry.type(name="Edge", description="An entry of a list.")
+class Edge(Generic[N]):
+    cursor: str = strawberry.field(description="Its place in the list.")
+    node: N = strawberry.field(description="What stands there.")
+
+
+@strawberry.type(name="Slice", description="A page of a list.")
+class Slice(Generic[N]):
+    """What every connection has. The nodes of the schema are the rows of the page, under their declared type."""
+
+    content: strawberry.Private[Page[Any]]
+
+    @strawberry.field(description="The entries with their cursors.")
+    def edges(self) -> list[Edge[N]]:
+        return [Edge(cursor=cursor, node=row) for cursor, row in zip(self.content.cursors, self.content.rows, strict=True)]
+
+    @strawberry.field(description="The entries alone.")
+    def nodes(self) -> list[N]:
+        return list(self.content.rows)
+
+    @strawberry.field(description="Where the page stands in its list.")
+    def page_info(self) -> PageInfo:
+        page = self.content
+        return PageInfo(
+            has_next_page=page.has_next,
+            has_previous_page=page.has_previous,
+            start_cursor=page.cursors[0] if page.cursors else None,
+            end_cursor=page.cursors[-1] if page.cursors else None,
+        )
+
+
+@strawberry.type(name="Connection", description="A page of a list that can be counted.")
+class Connection(Slice[N]):
+    @strawberry.field(description="How many entries there are in all.")
+    async def total_count(self) -> int:
+        count: int = await self.content.total()
+        return count
