@@ -126,7 +126,7 @@ class Connector(Node):
     description: str | None = strawberry.field(description="A note of its owner.")
     channel_type: ChannelType = strawberry.field(description="The medium it serves.")
     provider: str = strawberry.field(description="The vendor or protocol.")
-    priority: int = strawberry.field(description="0 is tried first; among equals the older one.")
+    priority: int = strawberry.field(description="0 is tried first; equals take turns.")
     enabled: bool = strawberry.field(description="Switched on. A disabled connector keeps its queue and sends nothing.")
     region: str | None = strawberry.field(description="Where it was installed.")
     routing_key: str = strawberry.field(description="A stable key to send by, instead of the id.")
