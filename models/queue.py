@@ -372,6 +372,6 @@ async def remove(session: AsyncSession, workspace_id: str, message_ids: Sequence
 async def depth(session: AsyncSession, workspace_id: str, lane_id: str) -> tuple[int, int]:
     """How many messages of a connector wait, and how many are in flight."""
     mine = (Job.workspace_id == workspace_id, Job.lane_id == lane_id)
-    counted = select(Job.state == LEASED, func.count()).where(*mine).group_by(Job.state == LEASED)
+    counted = select(_IS_LEASED, func.count()).where(*mine).group_by(_IS_LEASED)
     found = {bool(leased): number for leased, number in await session.execute(counted)}
     return found.get(False, 0), found.get(True, 0)
