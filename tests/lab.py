@@ -29,6 +29,7 @@ class Twilio(ProviderServer):
         super().__init__()
         self.delay = delay
         self.arrivals: list[tuple[float, str]] = []
+        self.taken: list[str] = []
         self.answers: Callable[[str], Reply | None] = lambda _body: None
         self.on("GET", f"{ACCOUNT}.json", Reply(200, {"status": "active"}))
         self.on("POST", f"{ACCOUNT}/Messages.json", self._take)
@@ -49,8 +50,10 @@ class Twilio(ProviderServer):
     def _take(self, request: Recorded) -> Reply:
         body = dict(request.form())["Body"]
         self.arrivals.append((time.monotonic(), body))
-        reply = self.answers(body)
-        return reply or Reply(201, {"sid": f"SM{len(self.arrivals):032x}", "status": "queued"}, delay=self.delay)
+        refused = self.answers(body)
+        if refused is None:
+            self.taken.append(body)
+        return refused or Reply(201, {"sid": f"SM{len(self.arrivals):032x}", "status": "queued"}, delay=self.delay)
 
 
 def refusal(status: int, code: int = 20503, **headers: str) -> Reply:
@@ -140,5 +143,3 @@ async def circuit(gateway: Gateway, connector_id: str, state: CircuitState) -> N
     async with gateway.application.database.write() as session:
         found = await session.get_one(Connector, connector_id)
         await Circuits().change(session, found, state)
-
-

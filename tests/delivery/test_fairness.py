@@ -1,0 +1,99 @@
+"""Much of one kind does not keep the rest waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests import lab, make
+from tests.harness import Gateway, eventually, running, settings_for
+from tests.sending import send, settled
+
+
+@pytest.fixture
+async def idle(tmp_path: Path) -> AsyncIterator[Gateway]:
+    """A gateway whose worker the test starts."""
+    async with running(settings_for(tmp_path), worker=False) as started:
+        yield started
+
+
+def shares(bodies: list[str]) -> dict[str, float]:
+    """Where in the sequence the last of each kind came, from 0 to 1; the kind is the text before the dash."""
+    return {body.partition("-")[0]: (n + 1) / len(bodies) for n, body in enumerate(bodies)}
+
+
+async def test_a_hot_connector_does_not_starve_the_others(idle: Gateway) -> None:
+    """One has 80 % of the work, waiting before that of the others; they are done before a third of it is."""
+    async with lab.Twilio(delay=0.01) as twilio:
+        ids = [await lab.verified(idle, f"C{n}", twilio.config) for n in range(5)]
+        everything = []
+        for lane, share in zip(ids, (400, 25, 25, 25, 25), strict=True):
+            label = "hot" if share == 400 else "cold"
+            texts = [{"to": "+15005550006", "body": f"{label}-{lane}-{n}", "connectorId": lane} for n in range(share)]
+            everything.append((await lab.send_batch(idle, texts), share))
+        async with lab.working(idle, concurrency=20):
+            for batch, share in everything:
+                await lab.drained(idle, batch, {"SENT": share}, seconds=60)
+    found = shares(twilio.bodies)
+    assert found["hot"] == 1.0 and found["cold"] < 0.6
+    assert lab.twice(twilio.bodies) == []
+
+
+async def test_a_busy_workspace_does_not_starve_another(idle: Gateway) -> None:
+    """Eight connectors of one share what one connector of the other has alone."""
+    other = await idle.workspace("other")
+    token = idle.token(workspace=other)
+    async with lab.Twilio(delay=0.01) as twilio:
+        for n in range(8):
+            await lab.verified(idle, f"C{n}", twilio.config)
+        made = await make.mutate(idle, "connectorCreate", token, "connector { id }", name="Small", config=twilio.config)
+        await make.mutate(idle, "connectorVerify", token, "connector { id }", id=made["connector"]["id"])
+        batch = await lab.send_batch(idle, [lab.sms(f"big-{n}") for n in range(400)])
+        small = {"messages": [lab.sms(f"small-{n}") for n in range(50)]}
+        await idle.gql(lab.BATCH, token, input=small)
+        async with lab.working(idle, concurrency=20):
+            await lab.drained(idle, batch, {"SENT": 400}, seconds=60)
+    assert shares(twilio.bodies)["small"] < 0.5
+
+
+@pytest.mark.parametrize("pinned", [True, False], ids=["same connector", "another connector"])
+async def test_bulk_does_not_delay_one_time_passwords(idle: Gateway, pinned: bool) -> None:
+    """While thousands wait, a password is sent in the time it takes when nothing waits, give or take a batch."""
+    async with lab.Twilio(delay=0.05) as twilio:
+        bulk = await lab.verified(idle, "Bulk", twilio.config)
+        codes = bulk if pinned else await lab.verified(idle, "Codes", twilio.config, priority=9)
+        for part in range(3):
+            texts = [f"bulk-{part}-{n}" for n in range(1000)]
+            given = {"to": "+15005550006", "connectorId": bulk, "priority": "BULK"}
+            await lab.send_batch(idle, [{**given, "body": text} for text in texts])
+        waits = []
+        async with lab.working(idle, concurrency=50):
+            for n in range(20):
+                begun = time.monotonic()
+                await send(idle, to="+15005550006", connectorId=codes, body=f"otp-{n}", flow="OTP")
+
+                async def came(text: str = f"otp-{n}") -> bool:
+                    return text in twilio.bodies[-400:]
+
+                await eventually(came)
+                waits.append(time.monotonic() - begun)
+                await asyncio.sleep(0.02)
+            assert any(body.startswith("bulk-") for body in twilio.bodies)
+            assert len(twilio.bodies) < 3020, "the bulk was still under way"
+    assert sorted(waits)[len(waits) // 2] < 0.25 and max(waits) < 1.0
+
+
+async def test_bulk_moves_while_urgent_messages_keep_coming(idle: Gateway) -> None:
+    async with lab.Twilio(delay=0.01) as twilio:
+        urgent = await lab.verified(idle, "Urgent", twilio.config)
+        bulk = await lab.verified(idle, "Bulk", twilio.config)
+        given = {"to": "+15005550006", "flow": "OTP", "connectorId": urgent}
+        await lab.send_batch(idle, [{**given, "body": f"otp-{n}"} for n in range(900)])
+        slow = await send(idle, to="+15005550006", connectorId=bulk, body="bulk-0", priority="BULK")
+        async with lab.working(idle, concurrency=4):
+            await settled(idle, slow, "SENT")
+            assert len(twilio.bodies) < 600
