@@ -141,9 +141,7 @@ async def test_no_route_says_why_of_each(idle: Gateway) -> None:
     ]
     await unverified(idle, "New", priority=1)
     await make.change(idle, await lab.verified(idle, "Off"), enabled=False)
-    text = (
-        "No connector can take this message. Off: The connector is disabled.; New: Its last check or test did not succeed."
-    )
+    text = "No connector can take this message. Off: The connector is disabled.; New: Its last check or test did not succeed."
     assert await make.refused(idle, "messageSend", channel="SIMULATOR", to="a") == [
         ("NO_ROUTE_AVAILABLE", ["input", "channel"], text)
     ]

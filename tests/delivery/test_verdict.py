@@ -94,9 +94,7 @@ def test_what_has_grown_too_old_goes_elsewhere_or_fails(kind: FailureKind, flow:
 @pytest.mark.parametrize("kind", [FailureKind.RECIPIENT, FailureKind.CONTENT, FailureKind.CONFIGURATION])
 @pytest.mark.parametrize("tries", [0, 5, 11])
 @pytest.mark.parametrize("expires", [None, AT - SECOND, AT + SECOND])
-def test_permanent_failures_do_not_depend_on_tries_or_time(
-    kind: FailureKind, tries: int, expires: dt.datetime | None
-) -> None:
+def test_permanent_failures_do_not_depend_on_tries_or_time(kind: FailureKind, tries: int, expires: dt.datetime | None) -> None:
     assert gist(decide(finished(error(kind), tries, expires_at=expires), AT)) == KINDS[kind]
 
 
