@@ -87,6 +87,7 @@ class Worker:
         self._beat_at = 0.0
         self._passes = 0
         self._outage = False
+        self._attempts = log.bind()  # bound once: every attempt writes a line
 
     @property
     def in_flight(self) -> int:
@@ -161,10 +162,10 @@ class Worker:
         self._passes += 1
         started = False
         async with self._database.write() as session:
-            begun = []
+            claims = []
             for lane, common, urgent in self._shares(lanes):
-                claims = await queue.claim(session, lane.id, self._name, common, urgent, self._lease)
-                begun += await self._begin(session, lane, claims)
+                claims += await queue.claim(session, lane.id, self._name, common, urgent, self._lease)
+            begun = await self._begin(session, claims) if claims else []
         for claim, message, connector in begun:
             self._start(claim, message, connector)
             started = True
@@ -188,27 +189,32 @@ class Worker:
                 shares.append((lane, common, urgent))
         return shares
 
-    async def _begin(
-        self, session: AsyncSession, lane: BusyLane, claims: Sequence[Claim]
-    ) -> list[tuple[Claim, Message, Connector]]:
+    async def _begin(self, session: AsyncSession, claims: Sequence[Claim]) -> list[tuple[Claim, Message, Connector]]:
         """The messages of claimed jobs, moved to PROCESSING. One that is not waiting any more loses its job."""
-        if not claims:
-            return []
-        connector = await connectors.get(session, lane.workspace_id, lane.id)
-        found = {m.id: m for m in await messages.begin(session, [claim.message_id for claim in claims], lane.id)}
-        idle = [claim.message_id for claim in claims if claim.message_id not in found]
-        if idle or connector is None:
-            await queue.finish(session, idle)
-            await messages.write_attempts(session, [_skipped(claim) for claim in claims if claim.message_id in idle])
-        if connector is None:
-            raise LookupError(f"lane {lane.id} has no connector")
-        if connector.circuit == CircuitState.OPEN:
-            await self._circuits.change(session, connector, CircuitState.HALF_OPEN)
+        through = await self._through(session, claims)
+        found = {m.id: m for m in await messages.begin(session, [claim.message_id for claim in claims])}
+        idle = [claim for claim in claims if claim.message_id not in found]
+        if idle:
+            await queue.finish(session, [claim.message_id for claim in idle])
+            await messages.write_attempts(session, [_skipped(claim) for claim in idle])
         kept = [claim for claim in claims if claim.message_id in found]
         for claim in kept:
             source = TimelineSource.DISPATCHER
             message_changed(session, found[claim.message_id], MessageStatus.QUEUED, source, attempt=claim.attempt)
-        return [(claim, found[claim.message_id], connector) for claim in kept]
+        return [(claim, found[claim.message_id], through[claim.connector_id]) for claim in kept]
+
+    async def _through(self, session: AsyncSession, claims: Sequence[Claim]) -> dict[str, Connector]:
+        """The connectors of claims. The first message through an open circuit half opens it."""
+        lanes_of: dict[str, set[str]] = {}
+        for claim in claims:
+            lanes_of.setdefault(claim.workspace_id, set()).add(claim.connector_id)
+        found: dict[str, Connector] = {}
+        for workspace_id, lane_ids in sorted(lanes_of.items()):
+            found |= {c.id: c for c in await connectors.by_ids(session, workspace_id, sorted(lane_ids))}
+        for connector in found.values():
+            if connector.circuit == CircuitState.OPEN:
+                await self._circuits.change(session, connector, CircuitState.HALF_OPEN)
+        return found
 
     def _start(self, claim: Claim, message: Message, connector: Connector) -> None:
         attempt = self._attempt(claim, message, connector, time.monotonic())
@@ -331,7 +337,7 @@ class Worker:
         result = outcome.result
         waited = 1000 * seconds(due_at(message), now()) - (outcome.duration_ms or 0)
         failure = {"kind": result.kind.value, "code": result.code} if isinstance(result, SendError) else {}
-        log.info(
+        self._attempts.info(
             "attempt",
             message_id=claim.message_id,
             workspace_id=claim.workspace_id,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Sequence
+from functools import cache
 
-from sqlalchemy import ColumnElement, ForeignKey, String, func, literal, or_, select, type_coerce, update
+from sqlalchemy import ColumnElement, ForeignKey, String, bindparam, func, or_, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -93,10 +94,15 @@ async def by_ids(session: AsyncSession, workspace_id: str, connector_ids: Sequen
     return (await session.scalars(select(Lane).where(*mine))).all()
 
 
-def clock(session: AsyncSession) -> ColumnElement[dt.datetime]:
-    """The one clock buckets are measured by, however many machines there are."""
-    is_shared = session.get_bind().dialect.name == "postgresql"
-    return type_coerce(func.clock_timestamp(), Instant()) if is_shared else literal(now(), Instant())
+@cache
+def clock(is_shared: bool) -> ColumnElement[dt.datetime]:
+    """The one clock buckets are measured by, however many machines there are; for one machine it is given as `clock`."""
+    return type_coerce(func.clock_timestamp(), Instant()) if is_shared else bindparam("clock", type_=Instant())
+
+
+def is_shared(session: AsyncSession) -> bool:
+    """Whether several machines may use the database."""
+    return session.get_bind().dialect.name == "postgresql"
 
 
 def _burst(per_second: float | None) -> int:

@@ -7,9 +7,24 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, and_, bindparam, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    ForeignKey,
+    Index,
+    String,
+    Table,
+    Text,
+    Update,
+    bindparam,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -251,41 +266,49 @@ def below(status: str) -> list[str]:
     return [lower for lower, rank in RANK.items() if rank < RANK[status]]
 
 
-async def begin(session: AsyncSession, ids: Sequence[str], connector_id: str) -> Sequence[Message]:
+async def begin(session: AsyncSession, ids: Sequence[str]) -> Sequence[Message]:
     """Move claimed messages from QUEUED to PROCESSING; of whatever workspace, for only the worker claims."""
-    moved = (
-        update(Message)
-        .where(Message.id.in_(ids), Message.status == MessageStatus.QUEUED)
-        .values(status=MessageStatus.PROCESSING, connector_id=connector_id, updated_at=now())
-        .returning(Message)
-        .execution_options(populate_existing=True)
-    )
-    return (await session.scalars(moved)).all()
+    return (await session.scalars(_BEGIN, {"ids": list(ids), "at": now()})).all()
+
+
+_BEGIN = (
+    update(Message)
+    .where(Message.id.in_(bindparam("ids", expanding=True)), Message.status == MessageStatus.QUEUED)
+    .values(status=MessageStatus.PROCESSING, updated_at=bindparam("at"))
+    .returning(Message)
+    .execution_options(populate_existing=True, synchronize_session=False)
+)
+_MESSAGES, _ATTEMPTS = table_of(Message), table_of(Attempt)
+_BY_IDS = _MESSAGES.c.id.in_(bindparam("ids", expanding=True))
+_STATUSES = select(_MESSAGES.c.id, _MESSAGES.c.status).where(_BY_IDS).order_by(_MESSAGES.c.id).with_for_update()
 
 
 async def statuses(session: AsyncSession, ids: Sequence[str]) -> dict[str, str]:
     """Where messages of any workspace stand, held against others until the transaction ends."""
-    found = select(Message.id, Message.status).where(Message.id.in_(ids)).order_by(Message.id).with_for_update()
-    return {message_id: status for message_id, status in await session.execute(found)}
+    return {message_id: status for message_id, status in await session.execute(_STATUSES, {"ids": list(ids)})}
 
 
 async def write_all(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
     """Update messages by their `id`, each with its own values; rows of one shape go in one statement."""
-    table, at = table_of(Message), now()
+    at = now()
     for keys, alike in _by_shape(rows, ("id",)).items():
-        values = {key: bindparam(f"v_{key}", type_=table.c[key].type) for key in keys}
-        changed = update(table).where(table.c.id == bindparam("k_id")).values({**values, "updated_at": at})
-        await (await session.connection()).execute(changed, [_bound(row, ("id",)) for row in alike])
+        changed = [{**_bound(row, ("id",)), "v_updated_at": at} for row in alike]
+        await (await session.connection()).execute(_writing(_MESSAGES, (*keys, "updated_at"), ("id",)), changed)
 
 
 async def write_attempts(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
     """Update attempts by their `message_id` and `number`, as `write_all` does."""
-    table, names = table_of(Attempt), ("message_id", "number")
+    names = ("message_id", "number")
     for keys, alike in _by_shape(rows, names).items():
-        values = {key: bindparam(f"v_{key}", type_=table.c[key].type) for key in keys}
-        mine = and_(table.c.message_id == bindparam("k_message_id"), table.c.number == bindparam("k_number"))
-        changed = update(table).where(mine).values(values)
-        await (await session.connection()).execute(changed, [_bound(row, names) for row in alike])
+        changed = [_bound(row, names) for row in alike]
+        await (await session.connection()).execute(_writing(_ATTEMPTS, keys, names), changed)
+
+
+@cache
+def _writing(table: Table, keys: tuple[str, ...], names: tuple[str, ...]) -> Update:
+    """Built once for each shape of row: building costs more than running."""
+    values = {key: bindparam(f"v_{key}", type_=table.c[key].type) for key in keys}
+    return update(table).where(*(table.c[name] == bindparam(f"k_{name}") for name in names)).values(values)
 
 
 def _by_shape(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -103,9 +104,11 @@ class Claim:
     fence: int
 
 
-_IS_READY = Job.state == literal_column("0")  # a bound parameter would not match the partial index
-_IS_LEASED = Job.state == literal_column("1")
-_IS_SCHEDULED = Job.state == literal_column("3")
+_TABLE = table_of(Job)
+_job = _TABLE.c
+_IS_READY = _job.state == literal_column("0")  # a bound parameter would not match the partial index
+_IS_LEASED = _job.state == literal_column("1")
+_IS_SCHEDULED = _job.state == literal_column("3")
 
 
 async def enqueue(
@@ -181,16 +184,21 @@ class BusyLane:
 
 async def busy_lanes(session: AsyncSession) -> list[BusyLane]:
     """Lanes with a ready job, the most urgent first, by hopping from lane to lane in the index rather than reading it all."""
-    first = select(func.min(Job.lane_id).label("lane_id")).where(_IS_READY).cte("busy", recursive=True)
-    following = select(func.min(Job.lane_id)).where(_IS_READY, Job.lane_id > first.c.lane_id).scalar_subquery()
-    found = first.union_all(select(following).where(first.c.lane_id.is_not(None)))
-    top = select(func.min(Job.priority)).where(_IS_READY, Job.lane_id == found.c.lane_id).scalar_subquery()
-    listed = select(Lane, top, lanes.clock(session)).join(found, Lane.id == found.c.lane_id).where(_is_on(Lane.id))
-    rows = await session.execute(listed.order_by(top, func.random()))
+    rows = await session.execute(_busy(lanes.is_shared(session)), {"clock": now()})
     return [BusyLane(lane.id, lane.workspace_id, least, lane.rests(at, least == BULK)) for lane, least, at in rows]
 
 
-def _is_on(lane_id: InstrumentedAttribute[str] | str) -> ColumnElement[bool]:
+@cache
+def _busy(is_shared: bool) -> Select[Any]:
+    first = select(func.min(_job.lane_id).label("lane_id")).where(_IS_READY).cte("busy", recursive=True)
+    following = select(func.min(_job.lane_id)).where(_IS_READY, _job.lane_id > first.c.lane_id).scalar_subquery()
+    found = first.union_all(select(following).where(first.c.lane_id.is_not(None)))
+    top = select(func.min(_job.priority)).where(_IS_READY, _job.lane_id == found.c.lane_id).scalar_subquery()
+    listed = select(Lane, top, lanes.clock(is_shared)).join(found, Lane.id == found.c.lane_id).where(_is_on(Lane.id))
+    return listed.order_by(top, func.random())
+
+
+def _is_on(lane_id: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnElement[bool]:
     return select(Connector.id).where(Connector.id == lane_id, Connector.enabled, Connector.deleted_at.is_(None)).exists()
 
 
@@ -202,15 +210,13 @@ async def claim(
     No more than its bucket, its pauses, its circuit and its room in flight allow; a fifth of that room is kept for urgent
     messages. A lane another worker is claiming from is left alone.
     """
-    found = select(Lane, lanes.clock(session)).where(Lane.id == lane_id, _is_on(lane_id)).with_for_update(skip_locked=True)
-    locked = (await session.execute(found)).first()
+    locked = (await session.execute(_lane(lanes.is_shared(session)), {"clock": now(), "lane_id": lane_id})).first()
     if locked is None or locked[0].rests(locked[1], only_bulk=False) > 0:
         return []
-    (lane, at), until = locked, now() + lease
-    in_flight = await session.scalar(select(func.count()).select_from(Job).where(_IS_LEASED, Job.lane_id == lane_id)) or 0
+    (lane, at, in_flight), until = locked, now() + lease
     room, common = _room(lane, in_flight, limit, urgent_limit, at)
     bulk_rests = lane.bulk_paused_until is not None and lane.bulk_paused_until > at
-    claims = await _take(session, lane_id, worker, room, (OTP, OTP), until) if room else []
+    claims = await _take(session, lane_id, worker, room, (OTP, OTP), until) if room and urgent_limit else []
     common = min(common, room - len(claims))
     if common > 0:
         claims += await _take(session, lane_id, worker, common, (HIGH, NORMAL if bulk_rests else BULK), until)
@@ -231,26 +237,22 @@ def _room(lane: Lane, in_flight: int, limit: int, urgent_limit: int, at: dt.date
     return max(0, int(room)), max(0, int(common))
 
 
+@cache
+def _lane(is_shared: bool) -> Select[Any]:
+    """A lane that may send, the time, and how many of its jobs are in flight."""
+    in_flight = select(func.count()).where(_IS_LEASED, _job.lane_id == Lane.id).correlate(Lane).scalar_subquery()
+    found = select(Lane, lanes.clock(is_shared), in_flight).where(Lane.id == bindparam("lane_id"), _is_on(Lane.id))
+    return found.with_for_update(skip_locked=True, of=Lane)
+
+
 async def _take(
     session: AsyncSession, lane_id: str, worker: str, room: int, priorities: tuple[int, int], until: dt.datetime
 ) -> list[Claim]:
-    next_up = (
-        select(Job.message_id)
-        .where(_IS_READY, Job.lane_id == lane_id, Job.priority.between(*priorities))
-        .order_by(Job.priority, Job.message_id)
-        .limit(room)
-        .with_for_update(skip_locked=True)
-    )
-    taken = (
-        update(Job)
-        .where(Job.message_id.in_(_once(next_up)), _IS_READY)
-        .values(state=LEASED, attempts=Job.attempts + 1, fence=Job.fence + 1, lease_until=until, worker=worker, run_at=None)
-        .returning(Job.message_id, Job.workspace_id, Job.lane_id, Job.attempts, Job.tries, Job.fence)
-        .execution_options(synchronize_session=False)
-    )
-    claims = sorted((Claim(*row) for row in await session.execute(taken)), key=lambda claim: claim.message_id)
+    first, last = priorities
+    given = {"lane": lane_id, "first": first, "last": last, "room": room, "until": until, "by": worker}
+    claims = sorted((Claim(*row) for row in await session.execute(_TAKE, given)), key=lambda claim: claim.message_id)
     if claims:
-        await session.execute(insert(Attempt), [_attempt(claim) for claim in claims])
+        await session.execute(_TRY, [_attempt(claim) for claim in claims])
     return claims
 
 
@@ -271,17 +273,40 @@ def _attempt(claim: Claim) -> dict[str, Any]:
     }
 
 
+# What runs for every handful of messages is built once: building costs more than running.
+_next_up = (
+    select(_job.message_id)
+    .where(_IS_READY, _job.lane_id == bindparam("lane"), _job.priority.between(bindparam("first"), bindparam("last")))
+    .order_by(_job.priority, _job.message_id)
+    .limit(bindparam("room"))
+    .with_for_update(skip_locked=True)
+)
+_TAKE = (
+    update(_TABLE)
+    .where(_job.message_id.in_(_once(_next_up)), _IS_READY)
+    .values(
+        state=LEASED, attempts=_job.attempts + 1, fence=_job.fence + 1, lease_until=bindparam("until"), worker=bindparam("by")
+    )
+    .returning(_job.message_id, _job.workspace_id, _job.lane_id, _job.attempts, _job.tries, _job.fence)
+)
+_MINE = _job.message_id.in_(bindparam("ids", expanding=True))
+_HELD = select(_job.message_id, _job.fence).where(_MINE, _IS_LEASED).order_by(_job.message_id).with_for_update()
+_TRY = insert(table_of(Attempt))
+_FINISH = delete(_TABLE).where(_MINE)
+_NEXT_DUE = select(_job.run_at).where(_IS_SCHEDULED).order_by(_job.run_at).limit(1)
+
+
 async def held(session: AsyncSession, claims: Sequence[Claim]) -> set[str]:
     """The messages of those claims that still hold their lease, kept against others until the transaction ends."""
     fences = {claim.message_id: claim.fence for claim in claims}
-    found = select(Job.message_id, Job.fence).where(Job.message_id.in_(fences), _IS_LEASED).order_by(Job.message_id)
-    return {message_id for message_id, fence in await session.execute(found.with_for_update()) if fence == fences[message_id]}
+    found = await session.execute(_HELD, {"ids": list(fences)})
+    return {message_id for message_id, fence in found if fence == fences[message_id]}
 
 
 async def finish(session: AsyncSession, message_ids: Sequence[str]) -> None:
     """These messages, which the caller holds, need no further attempt."""
     if message_ids:
-        await session.execute(delete(Job).where(Job.message_id.in_(message_ids)).execution_options(synchronize_session=False))
+        await session.execute(_FINISH, {"ids": list(message_ids)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,7 +359,7 @@ async def promote(session: AsyncSession, limit: int = 500) -> list[tuple[str, st
 
 async def next_due(session: AsyncSession) -> dt.datetime | None:
     """When the next scheduled job becomes due."""
-    return await session.scalar(select(Job.run_at).where(_IS_SCHEDULED).order_by(Job.run_at).limit(1))
+    return await session.scalar(_NEXT_DUE)
 
 
 async def overdue(session: AsyncSession, limit: int = 500) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from sqlalchemy import Index, String, and_, select, text, tuple_, update
+from sqlalchemy import Index, String, and_, bindparam, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -51,10 +51,22 @@ async def store(session: AsyncSession, workspace_id: str, receipt: Receipt) -> b
     return stored is not None
 
 
+_PARKED = (
+    select(Receipt)
+    .where(
+        Receipt.connector_id.in_(bindparam("connector_ids", expanding=True)),
+        Receipt.external_id.in_(bindparam("external_ids", expanding=True)),
+        Receipt.message_id.is_(None),
+    )
+    .order_by(Receipt.received_at)
+)
+
+
 async def parked(session: AsyncSession, names: Sequence[tuple[str, str]]) -> Sequence[Receipt]:
     """Receipts that came before their message was known, in the order they came, by (connector, provider's id)."""
-    mine = (tuple_(Receipt.connector_id, Receipt.external_id).in_(names), Receipt.message_id.is_(None))
-    return (await session.scalars(select(Receipt).where(*mine).order_by(Receipt.received_at))).all()
+    given = {"connector_ids": sorted({connector_id for connector_id, _ in names}), "external_ids": [name for _, name in names]}
+    wanted, found = set(names), await session.scalars(_PARKED, given)
+    return [receipt for receipt in found if (receipt.connector_id, receipt.external_id) in wanted]
 
 
 async def parked_and_known(session: AsyncSession, since: dt.datetime, limit: int = 100) -> list[tuple[str, str]]:
