@@ -259,8 +259,7 @@ async def _take(
 def _once(found: Select[str]) -> Select[str]:
     """What was found and locked, in a form PostgreSQL evaluates once. A plain subquery may run again for each row: it passes
     over what the statement has changed already, and so finds more than its limit."""
-    locked = found.cte()
-    return select(locked.c.message_id)
+    return select(found.cte().c.message_id)
 
 
 def _attempt(claim: Claim) -> dict[str, Any]:
@@ -273,7 +272,7 @@ def _attempt(claim: Claim) -> dict[str, Any]:
     }
 
 
-# What runs for every handful of messages is built once: building costs more than running.
+# What runs for every handful of messages is built once.
 _next_up = (
     select(_job.message_id)
     .where(_IS_READY, _job.lane_id == bindparam("lane"), _job.priority.between(bindparam("first"), bindparam("last")))
@@ -320,16 +319,15 @@ class Again:
 
 
 async def put_back(session: AsyncSession, jobs: Sequence[Again]) -> None:
-    table = table_of(Job)
     values = {
         "state": bindparam("v_state"),
-        "run_at": bindparam("v_run_at", type_=table.c.run_at.type),
+        "run_at": bindparam("v_run_at", type_=_job.run_at.type),
         "tries": bindparam("v_tries"),
         "lane_id": bindparam("v_lane_id"),
         "lease_until": None,
         "worker": None,
     }
-    back = update(table).where(table.c.message_id == bindparam("k_message_id")).values(values)
+    back = update(_TABLE).where(_job.message_id == bindparam("k_message_id")).values(values)
     rows = [
         {
             "k_message_id": job.message_id,
