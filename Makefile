@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test demo check format schema readme graphiql lock clean
+.PHONY: serve test demo bench check format schema readme graphiql lock clean
 
 serve: .venv/.runtime graphiql
 	@./patchbay serve
@@ -12,6 +12,10 @@ test: .venv/.dev graphiql
 
 demo: .venv/.dev
 	@$(BIN)/python -m gateway.demo
+
+# Side by side with others; BENCH takes options, as in make bench BENCH="drain --messages 5000".
+bench: .venv/.dev
+	@$(BIN)/python -m bench $(BENCH)
 
 check: .venv/.dev
 	@$(BIN)/ruff format --check .

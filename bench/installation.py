@@ -1,4 +1,4 @@
-"""A private Patchbay to measure: its database, its connectors, what waits in its queue, and its processes as people run them."""
+"""A private Patchbay to measure: its database, connectors and queue, and its processes as people run them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +144,15 @@ class Installation:
             yield Call(Viewer("bench", workspace.id, workspace.organization_id, frozenset({"*"})), application.means)
         finally:
             await application.stop()
+
+
+async def met(condition: Callable[[], bool], limit: float = 120) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(limit):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.02)
 
 
 def address_of(process: subprocess.Popen[bytes]) -> str:
