@@ -45,6 +45,7 @@ LATEST_START = 0.6  # of the lease
 PER_LANE = 100
 BATCH = 256
 RETRY_STORE_SECONDS = 0.3
+STORE_SECONDS = 5.0
 CHORES_SECONDS = 1.0
 BEAT_SECONDS = 5.0
 
@@ -107,8 +108,7 @@ class Worker:
                     if not recovered:
                         await self._recover(None)
                     recovered = True
-                    if not self._alone:
-                        await self._beat()
+                    await self._beat()
                     worked = not self._stopping and await self._pass()
                     self._available()
                 except Exception as error:
@@ -126,10 +126,15 @@ class Worker:
         if not await self._idle(drain_seconds):
             for task in self._in_flight.values():
                 task.cancel()
-            await self._idle(drain_seconds + 1)
-        if not self._alone:
+            await self._idle(STORE_SECONDS)
+        await self._leave()
+
+    async def _leave(self) -> None:
+        try:
             async with self._database.write() as session:
                 await workers.leave(session, self._name)
+        except Exception as error:
+            self._unavailable(error, "worker_not_left")  # its heart stops, which says the same a little later
 
     async def _idle(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -225,6 +230,9 @@ class Worker:
             outcome = await self._outcome(claim, message, connector, claimed_at)
         except asyncio.CancelledError:
             outcome = not_sent("WORKER_STOPPED", "The process stopped before the message had left.")
+        except Exception:
+            log.exception("attempt_not_begun", message_id=claim.message_id)
+            outcome = not_sent("INTERNAL", "An internal error kept the attempt from beginning.")
         self._log(claim, message, outcome)
         self._finished.append(Finished(claim, message, connector, outcome))
         self._some_finished.set()
@@ -268,7 +276,8 @@ class Worker:
         self._outage = False
 
     async def _store(self, batch: Sequence[Finished]) -> None:
-        """Keep trying: what a provider answered must not be lost because the database is busy, full or away."""
+        """Keep trying: what a provider answered must not be lost because the database is busy, full or away. An outcome that
+        cannot be stored for another reason keeps no other back; its message becomes UNKNOWN when the lease is over."""
         while True:
             try:
                 async with self._database.write() as session:
@@ -276,12 +285,20 @@ class Worker:
                 break
             except Exception as error:
                 self._unavailable(error, "outcomes_not_stored")
+                if not is_passing(error):
+                    await self._store_singly(batch)
+                    return
                 await asyncio.sleep(RETRY_STORE_SECONDS)
         self._meter(batch, settled)
         try:
             self._meters.deliver(await receipts.catch_up(self._database, settled.sent))
         except Exception:
             log.exception("receipts_not_taken", messages=len(settled.sent))  # a chore looks for them again
+
+    async def _store_singly(self, batch: Sequence[Finished]) -> None:
+        if len(batch) > 1:
+            for item in batch:
+                await self._store([item])
 
     def _meter(self, batch: Sequence[Finished], settled: Settled) -> None:
         for item, verdict in zip(batch, settled.verdicts, strict=True):
@@ -303,8 +320,7 @@ class Worker:
             await clocks.set_right(session, retry.LONGEST_WAIT)
         await self._evacuations.run()
         self._meters.deliver(await receipts.catch_up_all(self._database))
-        if not self._alone:
-            await self._recover(now())
+        await self._recover(now())
 
     async def _recover(self, before: dt.datetime | None) -> None:
         """Attempts whose worker is gone: nobody knows what became of them."""

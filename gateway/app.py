@@ -102,6 +102,7 @@ class Application:
         self.worker: Worker | None = None
         self.metrics = Metrics(self.database, self.bell, self.tails, self.sockets, self.meters, self._in_flight)
         self._tasks: list[asyncio.Task[None]] = []
+        self._leaving: asyncio.Task[None] | None = None
 
     def context(self, viewer: Viewer) -> Context:
         """What the resolvers of one operation share."""
@@ -119,15 +120,17 @@ class Application:
             self._tasks = [asyncio.create_task(self.worker.run()), asyncio.create_task(checker.run())]
 
     async def drain(self) -> None:
-        """Say no to new traffic and send the sockets elsewhere."""
+        """Say no to new traffic, send the sockets elsewhere, and let the worker begin no more."""
         self.draining = True
+        if self.worker is not None and self._leaving is None:
+            self._leaving = asyncio.create_task(self.worker.stop(self.settings.drain_seconds))
         await self.sockets.close_all()
 
     async def stop(self) -> None:
         """Finish what has begun, within the drain time, and let go of everything."""
         await self.drain()
-        if self.worker is not None:
-            await self.worker.stop(self.settings.drain_seconds)
+        if self._leaving is not None:
+            await self._leaving
         for task in self._tasks:
             task.cancel()
         for result in await asyncio.gather(*self._tasks, return_exceptions=True):
