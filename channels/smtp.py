@@ -12,14 +12,14 @@ import datetime as dt
 import ipaddress
 import re
 from email.header import Header
-from email.message import EmailMessage
-from email.policy import SMTP as WIRE_FORMAT
-from email.utils import quote
+from email.utils import format_datetime, quote
+from functools import lru_cache
 from typing import Any
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
+from channels import mime
 from channels.base import (
     Accepted,
     Assertion,
@@ -38,8 +38,6 @@ from channels.exchange import Exchange, StageName
 from channels.relays import Mail, Relay, Server, SmtpSecurity, step
 from channels.wire import Wire
 
-# Text in 7 bits needs no 8BITMIME of the server and survives every relay.
-_FORMAT = WIRE_FORMAT.clone(cte_type="7bit", refold_source="none")
 _SHORT_SUBJECT = 66
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
@@ -194,7 +192,7 @@ class Smtp(Provider):
         return self._checks(exchange, trouble, local)
 
     async def send(self, wire: Wire, message: Outbound, exchange: Exchange) -> Accepted:
-        message_id = f"{message.id}@{parsed_address(self.from_address).ascii_domain}"
+        message_id = f"{message.id}@{_envelope(self.from_address).rpartition('@')[2]}"
         mail = self._rendered(message, message_id)
         exchange.note("server", {"host": self.smtp_host, "port": self.smtp_port, "security": self.security.value})
         exchange.note("envelope", {"from": mail.sender, "to": mail.recipient, "size": len(mail.content)})
@@ -217,17 +215,15 @@ class Smtp(Provider):
         sender, recipient = (_envelope(address) for address in (self.from_address, message.to))
         shown = _envelope(message.sender or self.from_address)
         international = not (sender + recipient + shown + (self.reply_to or "").partition("@")[0]).isascii()
-        mail = EmailMessage(_FORMAT.clone(utf8=international))
-        # Assigned, texts would lose spaces where `email` folds between encoded words (CPython 3.11, 3.12).
-        mail.set_raw("From", _shown(shown, self.from_name if shown == sender else None))
-        mail.set_raw("Subject", _encoded(message.subject or ""))
-        mail.set_raw("To", recipient)
-        if self.reply_to:
-            mail.set_raw("Reply-To", _envelope(self.reply_to))
-        mail["Date"] = dt.datetime.now(dt.UTC)
-        mail["Message-ID"] = f"<{message_id}>"
-        _fill(mail, message)
-        return Mail(sender, recipient, mail.as_bytes(), international)
+        headers = [
+            ("From", _shown(shown, self.from_name if shown == sender else None)),
+            ("Subject", _encoded(message.subject or "")),
+            ("To", recipient),
+            *([("Reply-To", _envelope(self.reply_to))] if self.reply_to else []),
+            ("Date", format_datetime(dt.datetime.now(dt.UTC))),
+            ("Message-ID", f"<{message_id}>"),
+        ]
+        return Mail(sender, recipient, mime.rendered(headers, message.body, message.html), international)
 
     async def _probe(self, wire: Wire, exchange: Exchange) -> bool:
         """Whether the server that answered every question is on this machine."""
@@ -286,6 +282,7 @@ def host_name(text: str) -> str:
     return name
 
 
+@lru_cache(maxsize=1024)
 def _envelope(address: str) -> str:
     """The address with its domain in ASCII, as every server takes it."""
     parsed = parsed_address(address)
@@ -306,16 +303,6 @@ def _shown(address: str, name: str | None) -> str:
     if name.isascii() and "=?" not in name:
         return f'"{quote(name)}" <{address}>'
     return f"{Header(name, 'utf-8', header_name='From').encode()} <{address}>"
-
-
-def _fill(mail: EmailMessage, message: Outbound) -> None:
-    if message.html is None:
-        mail.set_content(message.body or "")
-    elif message.body is None:
-        mail.set_content(message.html, subtype="html")
-    else:
-        mail.set_content(message.body)
-        mail.add_alternative(message.html, subtype="html")
 
 
 def _check_sender(sender: str) -> None:
