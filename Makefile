@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test demo bench check format schema readme graphiql lock clean
+.PHONY: serve test test-postgresql demo bench check format schema readme graphiql lock clean
 
 serve: .venv/.runtime graphiql
 	@./patchbay serve
 
 test: .venv/.dev graphiql
 	@$(BIN)/python -m pytest
+
+# The part that leans most on the database, on PostgreSQL and Redis of its own.
+test-postgresql: .venv/.dev
+	@$(BIN)/python -m tests.on_postgresql
 
 demo: .venv/.dev
 	@$(BIN)/python -m gateway.demo

@@ -11,7 +11,6 @@ import contextlib
 import datetime as dt
 import secrets
 import time
-from collections import Counter
 from collections.abc import Sequence
 
 import structlog
@@ -19,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange
-from delivery import fallback, receipts, retry
+from delivery import fallback, receipts, retry, shares
 from delivery.attempt import hand_over
 from delivery.circuit import Circuits
 from delivery.evacuation import Evacuations
@@ -42,7 +41,6 @@ HINT = JOBS
 POLL_SECONDS = 0.25
 LEASE = dt.timedelta(seconds=90)
 LATEST_START = 0.6  # of the lease
-PER_LANE = 100
 BATCH = 256
 RETRY_STORE_SECONDS = 0.3
 STORE_SECONDS = 5.0
@@ -168,31 +166,13 @@ class Worker:
         started = False
         async with self._database.write() as session:
             claims = []
-            for lane, common, urgent in self._shares(lanes):
+            for lane, common, urgent in shares.among(lanes, self._concurrency, self.in_flight, self._passes):
                 claims += await queue.claim(session, lane.id, self._name, common, urgent, self._lease)
             begun = await self._begin(session, claims) if claims else []
         for claim, message, connector in begun:
             self._start(claim, message, connector)
             started = True
         return started
-
-    def _shares(self, lanes: Sequence[BusyLane]) -> list[tuple[BusyLane, int, int]]:
-        """How much of each lane to take: in all, and of urgent messages. Workspaces share alike, then their lanes; a fifth
-        of the slots is for urgent messages alone; now and then the least urgent lane is first, so that none starves."""
-        ordered = list(reversed(lanes)) if self._passes % 8 == 0 else list(lanes)
-        of_workspace = Counter(lane.workspace_id for lane in lanes)
-        free = self._concurrency - self.in_flight
-        common_free = max(0, max(1, self._concurrency * 4 // 5) - self.in_flight)
-        shares = []
-        for lane in ordered:
-            fair = max(1, 4 * free // (len(of_workspace) * of_workspace[lane.workspace_id]))
-            urgent = min(free, fair, PER_LANE) if lane.top == queue.OTP else 0
-            common = min(common_free, fair, PER_LANE)
-            free -= max(urgent, common)
-            common_free -= common
-            if urgent or common:
-                shares.append((lane, common, urgent))
-        return shares
 
     async def _begin(self, session: AsyncSession, claims: Sequence[Claim]) -> list[tuple[Claim, Message, Connector]]:
         """The messages of claimed jobs, moved to PROCESSING. One that is not waiting any more loses its job."""

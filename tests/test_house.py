@@ -42,7 +42,7 @@ LONGEST_FILE = 400
 LOCAL_POSTGRESQL = POSTGRESQL or "postgresql://postgres@127.0.0.1:5432"
 
 # Workers and operators look at all workspaces at once: these modules are theirs, and of the others these functions.
-ACROSS_WORKSPACES = {"lanes", "metrics", "queue", "receipts", "stranded", "workers", "workspaces"}
+ACROSS_WORKSPACES = {"clocks", "lanes", "metrics", "queue", "receipts", "stranded", "workers", "workspaces"}
 ALSO_ACROSS = {
     "connectors.check_due",
     "connectors.lease_check",

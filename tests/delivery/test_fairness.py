@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from delivery.shares import among
+from models import queue
+from models.queue import BusyLane
 from tests import lab, make
 from tests.harness import Gateway, eventually, running, settings_for
 from tests.sending import send, settled
@@ -24,6 +27,38 @@ async def idle(tmp_path: Path) -> AsyncIterator[Gateway]:
 def shares(bodies: list[str]) -> dict[str, float]:
     """Where in the sequence the last of each kind came, from 0 to 1; the kind is the text before the dash."""
     return {body.partition("-")[0]: (n + 1) / len(bodies) for n, body in enumerate(bodies)}
+
+
+def busy(name: str, workspace: str = "w", top: int = queue.NORMAL) -> BusyLane:
+    return BusyLane(name, workspace, top, 0)
+
+
+def test_one_lane_may_take_four_fifths_and_passwords_all() -> None:
+    assert among([busy("a")], 100, 0, 1) == [(busy("a"), 80, 0)]
+    assert among([busy("a")], 100, 75, 1) == [(busy("a"), 5, 0)]
+    assert among([busy("a")], 100, 80, 1) == []
+    otp = busy("a", top=queue.OTP)
+    assert among([otp], 100, 0, 1) == [(otp, 80, 100)]
+    assert among([otp], 100, 95, 1) == [(otp, 0, 5)]
+    assert among([otp], 100, 100, 1) == []
+
+
+def test_one_slot_serves_everybody() -> None:
+    assert among([busy("a")], 1, 0, 1) == [(busy("a"), 1, 0)]
+
+
+def test_the_urgent_first_but_now_and_then_the_least_urgent() -> None:
+    lanes = [busy("bulk", top=queue.BULK), busy("otp", top=queue.OTP), busy("high", top=queue.HIGH)]
+    for number in range(1, 17):
+        order = [share.lane.id for share in among(lanes, 1000, 0, number)]
+        assert order == (["bulk", "high", "otp"] if number % 8 == 0 else ["otp", "high", "bulk"])
+
+
+def test_many_lanes_weigh_no_more_than_one() -> None:
+    lanes = [*[busy(f"a{n}", "big") for n in range(8)], busy("b", "small")]
+    first, second, *_ = among(lanes, 100, 0, 1)
+    assert (first.lane.workspace_id, second.lane.workspace_id) == ("big", "small")
+    assert (first.common, second.common) == (25, 55)
 
 
 async def test_a_hot_connector_does_not_starve_the_others(idle: Gateway) -> None:

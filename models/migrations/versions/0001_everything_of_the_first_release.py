@@ -258,6 +258,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("attempt", schema=None) as batch_op:
         batch_op.create_index("ix_attempt_external", ["connector_id", "external_id"], unique=False)
+        batch_op.create_index(
+            "ix_attempt_finished",
+            ["connector_id", "outcome", "finished_at"],
+            unique=False,
+            sqlite_where=sa.text("finished_at IS NOT NULL"),
+            postgresql_where=sa.text("finished_at IS NOT NULL"),
+        )
         batch_op.create_index("ix_attempt_workspace", ["workspace_id", "message_id"], unique=False)
 
     op.create_table(
@@ -307,10 +314,18 @@ def upgrade() -> None:
             sqlite_where=sa.text("state = 3"),
             postgresql_where=sa.text("state = 3"),
         )
+        batch_op.create_index(
+            "ix_job_scheduled_lane",
+            ["lane_id", "priority"],
+            unique=False,
+            sqlite_where=sa.text("state = 3"),
+            postgresql_where=sa.text("state = 3"),
+        )
 
 
 def downgrade() -> None:
     with op.batch_alter_table("job", schema=None) as batch_op:
+        batch_op.drop_index("ix_job_scheduled_lane", sqlite_where=sa.text("state = 3"), postgresql_where=sa.text("state = 3"))
         batch_op.drop_index("ix_job_scheduled", sqlite_where=sa.text("state = 3"), postgresql_where=sa.text("state = 3"))
         batch_op.drop_index("ix_job_ready", sqlite_where=sa.text("state = 0"), postgresql_where=sa.text("state = 0"))
         batch_op.drop_index("ix_job_leased", sqlite_where=sa.text("state = 1"), postgresql_where=sa.text("state = 1"))
@@ -321,6 +336,11 @@ def downgrade() -> None:
     op.drop_table("job")
     with op.batch_alter_table("attempt", schema=None) as batch_op:
         batch_op.drop_index("ix_attempt_workspace")
+        batch_op.drop_index(
+            "ix_attempt_finished",
+            sqlite_where=sa.text("finished_at IS NOT NULL"),
+            postgresql_where=sa.text("finished_at IS NOT NULL"),
+        )
         batch_op.drop_index("ix_attempt_external")
 
     op.drop_table("attempt")

@@ -1,0 +1,52 @@
+"""Run tests on PostgreSQL and Redis of their own: python -m tests.on_postgresql [what pytest takes].
+
+Any test that takes the `gateway` may be named; without names, those run that lean most on the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.brokers import postgres_server, redis_server
+
+CHOSEN = [
+    "tests/delivery/test_attempt.py",
+    "tests/delivery/test_failover.py",
+    "tests/delivery/test_fallback.py",
+    "tests/delivery/test_receipts.py",
+    "tests/delivery/test_several_workers.py",
+    "tests/gateway/test_first_message.py",
+    "tests/gateway/test_live.py",
+    "tests/resolvers/test_batches.py",
+    "tests/resolvers/test_connectors_delete.py",
+    "tests/resolvers/test_control.py",
+    "tests/resolvers/test_messages.py",
+    "tests/resolvers/test_stats.py",
+]
+
+
+async def main(arguments: list[str]) -> int:
+    """pytest's exit code."""
+    with postgres_server() as postgresql, tempfile.TemporaryDirectory() as folder:
+        redis = redis_server(Path(folder))
+        await postgresql.start()
+        await redis.start()
+        places = {
+            "PATCHBAY_TEST_POSTGRESQL": f"postgresql://postgres@127.0.0.1:{postgresql.port}",
+            "PATCHBAY_TEST_REDIS": f"redis://127.0.0.1:{redis.port}",
+        }
+        try:
+            command = [sys.executable, "-m", "pytest", *(arguments or CHOSEN)]
+            tests = await asyncio.create_subprocess_exec(*command, env={**os.environ, **places})
+            return await tests.wait()
+        finally:
+            await redis.stop()
+            await postgresql.stop()
+
+
+if __name__ == "__main__":
+    raise SystemExit(asyncio.run(main(sys.argv[1:])))
