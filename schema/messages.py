@@ -59,7 +59,7 @@ class DeliveryAttempt:
     exchange: JSON | None = strawberry.field(description="What was said, without secrets and without the message's text.")
     next_attempt_at: dt.datetime | None = strawberry.field(description="When the message is tried again.")
 
-    @strawberry.field(description="STARTED, SENT, RETRY, THROTTLED, FAILED or UNKNOWN.")
+    @strawberry.field(description="STARTED, SENT, RETRY, THROTTLED, RELEASED (it had not left), SKIPPED, FAILED or UNKNOWN.")
     def outcome(root: AttemptRow) -> str:
         return root.outcome or "STARTED"
 
