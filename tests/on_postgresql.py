@@ -18,7 +18,6 @@ CHOSEN = [
     "tests/delivery/test_failover.py",
     "tests/delivery/test_fallback.py",
     "tests/delivery/test_receipts.py",
-    "tests/delivery/test_several_workers.py",
     "tests/gateway/test_first_message.py",
     "tests/gateway/test_live.py",
     "tests/resolvers/test_batches.py",
