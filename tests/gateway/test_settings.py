@@ -58,6 +58,7 @@ def test_defaults() -> None:
         "graphiql": True,
         "worker": True,
         "worker_concurrency": 100,
+        "lease_seconds": 90,
         "drain_seconds": 30,
         "metrics_token": None,
         "metrics_port": None,
