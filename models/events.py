@@ -209,12 +209,6 @@ async def oldest(session: AsyncSession, workspace_id: str) -> int:
     return await session.scalar(select(Counter.oldest).where(Counter.workspace_id == workspace_id)) or 1
 
 
-async def of_subject(session: AsyncSession, workspace_id: str, subject_id: str) -> Sequence[Event]:
-    """Everything that happened to one object, oldest first."""
-    mine = (Event.workspace_id == workspace_id, Event.subject_id == subject_id)
-    return (await session.scalars(select(Event).where(*mine).order_by(Event.seq))).all()
-
-
 async def of_subjects(session: AsyncSession, workspace_id: str, subject_ids: Sequence[str]) -> Sequence[Event]:
     """Everything that happened to several objects, oldest first."""
     mine = (Event.workspace_id == workspace_id, Event.subject_id.in_(subject_ids))

@@ -59,7 +59,6 @@ RANK: dict[str, int] = {
     MessageStatus.DELIVERED: 6,
     MessageStatus.READ: 7,
 }
-FINAL = frozenset({MessageStatus.FAILED, MessageStatus.EXPIRED, MessageStatus.CANCELED, MessageStatus.READ})
 
 
 class Message(Base):
