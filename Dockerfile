@@ -10,6 +10,7 @@ WORKDIR /app
 COPY requirements.lock .
 RUN python -m venv .venv && .venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY --from=page /app .
+RUN .venv/bin/python -m compileall -q channels delivery gateway models resolvers schema
 USER patchbay
 ENV PATCHBAY_HOST=0.0.0.0 PATCHBAY_DATA_DIR=/data PATCHBAY_LOG_FORMAT=json PYTHONUNBUFFERED=1
 VOLUME /data

@@ -2,17 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test test-postgresql demo bench check format schema readme graphiql lock clean
+.PHONY: serve test test-postgresql demo bench check format schema readme collection graphiql lock clean
 
 serve: .venv/.runtime graphiql
 	@./patchbay serve
 
+# Two at a time; what loads the machine takes turns. One alone: .venv/bin/python -m pytest tests/gateway/test_keys.py
 test: .venv/.dev graphiql
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2
 
 # The part that leans most on the database, on PostgreSQL and Redis of its own.
 test-postgresql: .venv/.dev
-	@$(BIN)/python -m tests.on_postgresql
+	@$(BIN)/python -m tests.on_postgresql -n 2
 
 demo: .venv/.dev
 	@$(BIN)/python -m gateway.demo
@@ -38,6 +39,10 @@ schema: .venv/.runtime
 # The tables and operations in README.md.
 readme: .venv/.dev
 	@$(BIN)/python -m tests.readme
+
+# The examples as a collection for Postman, Insomnia and others.
+collection: .venv/.dev
+	@$(BIN)/python -m tests.collection
 
 .venv/bin/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Patchbay needs Python 3.11 or newer; say which with make PYTHON=python3.x')"

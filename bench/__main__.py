@@ -9,11 +9,11 @@ import typer
 import uvloop
 from rich.console import Console
 
-from bench import accept, drain, growth, urgent
+from bench import accept, callbacks, drain, graphql, growth, urgent
 from bench.installation import POSTGRESQL, SQLITE, Engine
 from bench.table import Row, table
 
-NAMES = ("accept", "drain", "urgent", "growth")
+NAMES = ("accept", "drain", "urgent", "callbacks", "growth", "graphql")
 out = Console(width=150)
 
 
@@ -24,10 +24,11 @@ def main(
     ] = None,
     sqlite: Annotated[bool, typer.Option(help="Measure on SQLite.")] = True,
     apprise: Annotated[str | None, typer.Option(help="The python of an environment with Apprise; left out without.")] = None,
-    messages: Annotated[int, typer.Option(min=100, help="How many messages to drain.")] = 20_000,
+    messages: Annotated[int, typer.Option(min=100, help="How many messages to drain, and to tell of.")] = 20_000,
     bulk: Annotated[int, typer.Option(min=100, help="How many bulk messages drain beside one-time passwords.")] = 20_000,
     passwords: Annotated[int, typer.Option(min=2, help="How many one-time passwords to send.")] = 100,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to accept messages.")] = 10.0,
+    sockets: Annotated[int, typer.Option(min=1, help="How many subscribers an event has.")] = 1_000,
     grow: Annotated[int, typer.Option(min=1_000, help="How far the tables grow, by tens from 1,000.")] = 100_000,
 ) -> None:
     """Measure Patchbay beside its peers in one run. Only the ratios mean something: the times are this machine's."""
@@ -41,8 +42,12 @@ def main(
         "accept": accept.measure(engines, seconds),
         "drain": drain.measure(engines, messages, apprise),
         "urgent": urgent.measure(engines, bulk, passwords),
+        "callbacks": callbacks.measure(engines, messages),
         "growth": growth.measure(engines, sizes),
+        "graphql": graphql.measure(engines, seconds, sockets),
     }
+    if "graphql" in (names or NAMES) and (reason := graphql.missing()):
+        out.print(reason, style="yellow")
     rows = uvloop.run(_collected([run for name, run in runs.items() if not names or name in names]))
     out.print(table(rows))
 

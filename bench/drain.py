@@ -76,11 +76,6 @@ async def _ours(case: Case, engine: Engine, messages: int) -> float:
 
 
 async def _fill(ours: Installation, provider: Sink, case: Case, messages: int) -> None:
-    """One connector has at most 80 ordinary messages in flight, so the queue is spread over several."""
-    if case.is_mail:
-        (connector_id,) = await ours.plug(smtp(provider))
-        await ours.accept(mails(messages, connector_id))
-    else:
-        hosts = -(-case.in_flight // 80)
-        found = await ours.plug(*(twilio(provider, 1 + host) for host in range(hosts)))
-        await ours.accept(texts(messages, found))
+    (connector_id,) = await ours.plug(smtp(provider) if case.is_mail else twilio(provider))
+    made = mails(messages, connector_id) if case.is_mail else texts(messages, [connector_id])
+    await ours.accept(made)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from bench.installation import Engine, Installation, installation, texts, twilio
 from bench.sinks import sink
 from bench.table import Row
-from models import messages, queue
+from models import messages, queue, underway
 from models.base import now
 from models.database import Database
 from models.queue import Claim
@@ -47,7 +47,7 @@ async def _round(database: Database, lane_id: str) -> float:
     started = time.perf_counter()
     async with database.write() as session:
         claims = await queue.claim(session, lane_id, "bench", BATCH, 0, LEASE)
-        await messages.begin(session, [claim.message_id for claim in claims])
+        await underway.begin(session, [claim.message_id for claim in claims])
     async with database.write() as session:
         held = await queue.held(session, claims)
         await messages.statuses(session, list(held))

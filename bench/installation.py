@@ -27,10 +27,12 @@ from gateway.app import Application
 from gateway.auth import mint
 from gateway.settings import Settings
 from models import migrate, workspaces
+from models.base import now
 from models.connectors import Connector
 from models.database import Database
 from models.messages import Message
 from models.queue import Job
+from models.senders import SenderId
 from models.workspaces import Workspace
 from resolvers import batches, connectors
 from resolvers.batches import Order
@@ -44,6 +46,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"
 KEYS = {"secret_keys": "bench:" + "A" * 43 + "=", "jwt_secret": "a secret of at least thirty-two bytes"}
 AT_ONCE = 1_000
+UNLIMITED = "1000000000/1"
+SENDER = "snd_" + "5" * 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +117,14 @@ class Installation:
     @contextmanager
     def process(self, *arguments: str, concurrency: int = 100) -> Iterator[subprocess.Popen[bytes]]:
         """`patchbay` with these arguments, ended in good order after the block."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PATCHBAY_")}
+        kept = (name for name in os.environ if not name.startswith("PATCHBAY_") and name != "PYTHONDONTWRITEBYTECODE")
+        inherited = {name: os.environ[name] for name in kept}
         given = {
             "DATA_DIR": self.settings.data_dir,
             "DATABASE_URL": self.settings.database_url,
             "ALLOW_PRIVATE_ADDRESSES": "true",
             "WORKER_CONCURRENCY": concurrency,
+            "RATE_LIMIT_REQUESTS": UNLIMITED,
             "LOG_FORMAT": "json",
             "PORT": 0,
             "SECRET_KEYS": KEYS["secret_keys"],
@@ -170,11 +176,13 @@ async def installation(engine: Engine) -> AsyncIterator[Installation]:
     with tempfile.TemporaryDirectory(prefix="patchbay-bench-") as folder:
         async with _database_url(engine, Path(folder)) as url:
             given = {"data_dir": Path(folder), "database_url": url, "allow_private_addresses": True, **KEYS}
+            given["rate_limit_connector_create"] = UNLIMITED
             settings, _ = keys.provide(Settings.model_validate(given))
             database = Database(settings.database_url)
             await migrate.upgrade(database.engine)
             async with database.write() as session:
                 workspace = await workspaces.first_or_create(session, "bench")
+                session.add(approved_sender(workspace.id))
             await database.close()
             yield Installation(settings, workspace)
 
@@ -217,12 +225,33 @@ def smtp(sink: Sink) -> dict[str, Any]:
     return {"smtp": typed}
 
 
+def approved_sender(workspace_id: str, value: str = "Shop", sender_id: str = SENDER) -> SenderId:
+    """A sender ID as it is once it was reviewed."""
+    at = now()
+    return SenderId(
+        id=sender_id,
+        workspace_id=workspace_id,
+        channel_type="SMS",
+        value=value,
+        kind="ALPHANUMERIC",
+        key=value.casefold(),
+        skeleton=value.casefold(),
+        status="APPROVED",
+        requested_by="somebody",
+        updated_by="somebody",
+        rejections=[],
+        created_at=at,
+        updated_at=at,
+    )
+
+
 def texts(number: int, connector_ids: list[str], **given: Any) -> list[Draft]:
     """SMS drafts, their connectors taking turns."""
     return [
         Draft(
             to=f"+1415555{i % 10_000:04}",
             connector_id=connector_ids[i % len(connector_ids)],
+            sender_id=SENDER,
             body=f"Your parcel {i} is on its way.",
             **given,
         )

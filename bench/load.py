@@ -18,6 +18,8 @@ import aiohttp
 import orjson
 import uvloop
 
+from bench.installation import SENDER
+
 SEND = """mutation($input: MessageSendInput!) {
   messageSend(input: $input) { message { id status } userErrors { code message } } }"""
 BATCH = """mutation($input: MessageSendBatchInput!) {
@@ -41,7 +43,12 @@ class Load:
         return orjson.dumps({"query": SEND if self.batch == 1 else BATCH, "variables": {"input": given}})
 
     def _message(self, i: int) -> dict[str, Any]:
-        return {"to": f"+1415555{i % 10_000:04}", "connectorId": self.connector_id, "body": f"Your parcel {i} is on its way."}
+        return {
+            "to": f"+1415555{i % 10_000:04}",
+            "connectorId": self.connector_id,
+            "senderId": SENDER,
+            "body": f"Your parcel {i} is on its way.",
+        }
 
 
 async def run(load: Load) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 
-from bench.installation import Engine, Installation, address_of, installation, met, texts, twilio
+from bench.installation import SENDER, Engine, Installation, address_of, installation, met, texts, twilio
 from bench.load import SEND, percentile
 from bench.sinks import sink
 from bench.table import Row
@@ -65,7 +65,13 @@ async def _send(ours: Installation, url: str, connector_id: str, passwords: int)
 
 
 async def _ask(http: aiohttp.ClientSession, url: str, connector_id: str, i: int) -> None:
-    given = {"to": "+14155550100", "connectorId": connector_id, "flow": "OTP", "body": f"Your code is otp-{i}."}
+    given = {
+        "to": "+14155550100",
+        "connectorId": connector_id,
+        "senderId": SENDER,
+        "flow": "OTP",
+        "body": f"Your code is otp-{i}.",
+    }
     async with http.post(f"{url}/graphql", json={"query": SEND, "variables": {"input": given}}) as response:
         payload = (await response.json())["data"]["messageSend"]
     if payload["userErrors"]:

@@ -59,14 +59,15 @@ ErrorCode = Annotated[int, Field(ge=0, lt=100_000_000)]
 
 
 class Document(BaseModel):
-    """Base of what a provider sends: unknown members are dropped, the rest has the type it says."""
+    """Base of what a provider sends: unknown members are dropped, the rest has the type it says. Validators are built for the
+    providers a process meets."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A provider's HTTP answer; the body is cut at `wire.BODY_LIMIT` bytes."""
+    """A provider's HTTP answer; the body is cut where the caller said."""
 
     status: int
     headers: Mapping[str, str]
@@ -120,6 +121,14 @@ def refused(
         provider_message=message[:LONGEST_MESSAGE] if message else None,
         retry_after=(retry_after if retry_after is not None else answer.retry_after) if waits else None,
     )
+
+
+def understood(provider: str, answer: Answer, model: type[M]) -> M:
+    """What a success says. Raises SendError where it cannot be read as that."""
+    found = answer.read(model)
+    if found is None:
+        raise unreadable(provider, answer)
+    return found
 
 
 def unreadable(provider: str, answer: Answer) -> SendError:

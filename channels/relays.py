@@ -16,12 +16,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from aiosmtplib import SMTP, SMTPDataError, SMTPException, SMTPResponse, SMTPResponseException
 from aiosmtplib.protocol import SMTPProtocol
 from pydantic import SecretStr
 
+from channels.dialling import bare, dialled, resolved
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
 from channels.replies import UNREADABLE, failure, readable
@@ -181,12 +181,12 @@ class Relay:
     async def open(self, wire: Wire, exchange: Exchange) -> Link:
         """A new connection, greeted, encrypted and authenticated as configured. Raises SendError."""
         with step(exchange, StageName.RESOLVE):
-            infos = await asyncio.get_running_loop().getaddrinfo(self._server.host, self._server.port, type=socket.SOCK_STREAM)
+            infos = await resolved(self._server.host, self._server.port)
         implicit = self._server.security is SmtpSecurity.TLS
         context = await self._context() if self._server.security is not SmtpSecurity.NONE else None
         with step(exchange, StageName.CONNECT):
-            sock = await _dial(wire, infos)
-            local = ipaddress.ip_address(_bare(sock.getpeername())).is_loopback
+            sock = await dialled(wire, infos)
+            local = ipaddress.ip_address(bare(sock.getpeername())).is_loopback
             client = SMTP(
                 hostname=self._server.host,
                 sock=sock,
@@ -294,36 +294,10 @@ def _closed_on_error(client: SMTP) -> Iterator[None]:
         raise
 
 
-async def _dial(wire: Wire, infos: list[Any]) -> socket.socket:
-    """A socket connected to the first address that answers."""
-    trouble = OSError("The name has no address")
-    for info in infos:
-        try:
-            return await _connected(wire.egress.make_socket(info), info[4], wire.connect_timeout)
-        except OSError as error:
-            trouble = error
-    raise trouble
-
-
-async def _connected(sock: socket.socket, address: Any, seconds: float) -> socket.socket:
-    try:
-        async with asyncio.timeout(seconds):
-            await asyncio.get_running_loop().sock_connect(sock, address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
 def _address_literal(sock: socket.socket) -> str:
     """The name we greet with (RFC 5321 §4.1.3): a lookup of our own name may take seconds and tell a container's id."""
-    address = _bare(sock.getsockname())
+    address = bare(sock.getsockname())
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
-
-
-def _bare(name: Any) -> str:
-    """The address of a socket name, without port and zone."""
-    return str(name[0]).split("%", 1)[0]
 
 
 async def _hello(client: SMTP) -> None:

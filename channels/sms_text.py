@@ -24,12 +24,24 @@ _SEPTETS: Mapping[int, str] = {
     **{ord(character): chr(_ESCAPE) + chr(code) for character, code in _EXTENSION.items()},
 }
 _ALPHABET = frozenset(map(chr, _SEPTETS))
+_PLAINLY = {code: character for code, character in enumerate(_BASIC) if code != _ESCAPE}
+_ESCAPED = {code: character for character, code in _EXTENSION.items()}
+UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 MOST_OFFENDING = 100
 
 
 class TextEncoding(StrEnum):
     GSM7 = "GSM7"
     UCS2 = "UCS2"
+    UTF8 = "UTF8"
+
+
+class SmsCoding(StrEnum):
+    """What the octets of a received part stand for: a GSM 7-bit septet each, UTF-16BE, Latin-1, or UTF-8."""
+
+    GSM7 = "GSM7"
+    UCS2 = "UCS2"
+    LATIN1 = "LATIN1"
     UTF8 = "UTF8"
 
 
@@ -79,7 +91,33 @@ def pack(text: str) -> Packed:
     """The text as an SMSC takes it, in the fewest parts. Raises UnicodeEncodeError for unpaired surrogates."""
     if is_gsm(text):
         return Packed(TextEncoding.GSM7, tuple(_parts(text.translate(_SEPTETS).encode("latin-1"), _GSM7)))
+    return pack_ucs2(text)
+
+
+def pack_ucs2(text: str) -> Packed:
+    """`pack` without the default alphabet. Raises UnicodeEncodeError for unpaired surrogates."""
     return Packed(TextEncoding.UCS2, tuple(_parts(text.encode("utf-16-be"), _UCS2)))
+
+
+def unpacked(part: bytes) -> str:
+    """The text of GSM 7-bit septets, one in each octet; what stands for nothing becomes U+FFFD."""
+    text, septets = "", iter(part)
+    for septet in septets:
+        text += _ESCAPED.get(next(septets, -1), UNREADABLE) if septet == _ESCAPE else _PLAINLY.get(septet, UNREADABLE)
+    return text
+
+
+def read(octets: bytes, coding: SmsCoding) -> str:
+    """The text of octets; what stands for nothing becomes U+FFFD."""
+    match coding:
+        case SmsCoding.GSM7:
+            return unpacked(octets)
+        case SmsCoding.UCS2:
+            return octets.decode("utf-16-be", "replace")
+        case SmsCoding.LATIN1:
+            return octets.decode("latin-1")
+        case SmsCoding.UTF8:
+            return octets.decode("utf-8", "replace")
 
 
 def is_gsm(text: str) -> bool:

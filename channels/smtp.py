@@ -16,10 +16,10 @@ from email.utils import format_datetime, quote
 from functools import lru_cache
 from typing import Any
 
-from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from channels import mime
+from channels.addresses import UNPRINTABLE, one_line, parsed_address
 from channels.base import (
     Accepted,
     Assertion,
@@ -39,7 +39,6 @@ from channels.relays import Mail, Relay, Server, SmtpSecurity, step
 from channels.wire import Wire
 
 _SHORT_SUBJECT = 66
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _CHECKS = {
@@ -171,7 +170,7 @@ class Smtp(Provider):
             raise refusal("UNSUPPORTED_CONTENT", "E-mail through SMTP carries text and HTML, neither media nor templates.")
         if not message.texts():
             raise refusal("EMPTY_MESSAGE", "An e-mail needs a subject or a body.")
-        if _UNPRINTABLE.search(message.subject or ""):
+        if UNPRINTABLE.search(message.subject or ""):
             raise refusal("INVALID_SUBJECT", "The subject must be one line without control characters.")
         if any(_NO_TEXT.search(text) for text in message.texts()):
             raise refusal("INVALID_TEXT", "The message holds characters that are not text.")
@@ -180,7 +179,7 @@ class Smtp(Provider):
 
     async def verify(self, wire: Wire) -> list[Check]:
         """Connect, encrypt, log in and offer the sender address; no message is begun."""
-        exchange = Exchange(self.secrets())
+        exchange = Exchange(self.hidden)
         local, trouble = False, None
         try:
             async with asyncio.timeout(wire.total_timeout):
@@ -222,6 +221,7 @@ class Smtp(Provider):
             *([("Reply-To", _envelope(self.reply_to))] if self.reply_to else []),
             ("Date", format_datetime(dt.datetime.now(dt.UTC))),
             ("Message-ID", f"<{message_id}>"),
+            *_unsubscribing(message.unsubscribe_url),
         ]
         return Mail(sender, recipient, mime.rendered(headers, message.body, message.html), international)
 
@@ -250,21 +250,6 @@ class Smtp(Provider):
             Check("authentication", "Authentication", (found[StageName.AUTH],)),
             Check("sender", "Sender address", (found[StageName.SUBMIT],)),
         ]
-
-
-def one_line(text: str) -> str:
-    """`text`, which may stand in a header. Raises ValueError."""
-    if _UNPRINTABLE.search(text):
-        raise ValueError("must be one line without control characters")
-    return text
-
-
-def parsed_address(text: str) -> ValidatedEmail:
-    """An e-mail address, not looked up. Raises ValueError with a sentence."""
-    try:
-        return validate_email(text, check_deliverability=False)
-    except EmailNotValidError as error:
-        raise ValueError(f"must be an e-mail address: {error}") from None
 
 
 def host_name(text: str) -> str:
@@ -303,6 +288,11 @@ def _shown(address: str, name: str | None) -> str:
     if name.isascii() and "=?" not in name:
         return f'"{quote(name)}" <{address}>'
     return f"{Header(name, 'utf-8', header_name='From').encode()} <{address}>"
+
+
+def _unsubscribing(url: str | None) -> list[tuple[str, str]]:
+    """What lets a mail program opt its reader out in one click, after RFC 8058."""
+    return [("List-Unsubscribe", f"<{url}>"), ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")] if url else []
 
 
 def _check_sender(sender: str) -> None:

@@ -1,17 +1,16 @@
-"""Telegram through a bot. A bot cannot write first: the recipient must have started it. Nothing comes back after SENT."""
+"""Telegram through a bot. A bot cannot write first: the recipient must have started it. No receipts come after SENT."""
 
 from __future__ import annotations
 
-import mimetypes
+import datetime as dt
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, SecretStr, field_validator
-from yarl import URL
 
-from channels import checks, contents
-from channels.answers import LONGEST_WAIT, Answer, Document, Maybe, Verdict, refused, unreadable, verdict
+from channels import checks, contents, telegram_updates
+from channels.answers import LONGEST_WAIT, Answer, Document, Maybe, Verdict, refused, understood, verdict
 from channels.base import (
     Accepted,
     Assertion,
@@ -21,15 +20,20 @@ from channels.base import (
     CheckStatus,
     Media,
     Outbound,
+    Polled,
     Provider,
+    Received,
     Template,
 )
+from channels.callbacks import Callback, require, signed
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
+from channels.http import BODY_LIMIT
 from channels.wire import BaseUrl, Wire
 
 MAX_TEXT = 4096
 MAX_CAPTION = 1024
+POLL_SECONDS, POLL_LIMIT, POLL_BYTES = 20, 50, 4_194_304
 PHOTOS = frozenset({"image/jpeg", "image/png", "image/webp"})
 
 _INVALID: Verdict = (FailureKind.RECIPIENT, "INVALID_RECIPIENT")
@@ -127,13 +131,21 @@ class TelegramBot(Provider):
         provider="TELEGRAM_BOT",
         title="Telegram bot",
         documentation_url="https://core.telegram.org/bots/api",
-        capabilities=Capabilities(media=True, max_text_length=MAX_TEXT),
+        calls_back=True,
+        capabilities=Capabilities(media=True, inbound=True, max_text_length=MAX_TEXT),
     )
 
     bot_token: SecretStr = Field(
         title="Bot token",
         description="The token BotFather gave for the bot: digits, a colon, a secret.",
         examples=["1234567890:ABCdefGHIjklMNOpqrsTUVwxyz012345678"],
+    )
+    receive_messages: bool = Field(
+        False,
+        title="Receive messages",
+        description="Take what people write to the bot: through its webhook where this server has a public https URL, else by "
+        "asking for it. Replaces a webhook the bot may have elsewhere.",
+        examples=[True],
     )
     base_url: BaseUrl = Field(
         "https://api.telegram.org",
@@ -163,8 +175,7 @@ class TelegramBot(Provider):
         raise ValueError("A Telegram recipient is a chat's number or a channel's @name; a telephone number is neither.")
 
     def check(self, message: Outbound) -> None:
-        if message.template is not None:
-            raise contents.refusal("UNSUPPORTED_CONTENT", "This channel sends text and files, not templates.")
+        contents.check_no_template(message)
         contents.check_presence(message)
         contents.check_media(message.media, 1)
         name, limit = ("caption", MAX_CAPTION) if message.media else ("text", MAX_TEXT)
@@ -179,6 +190,43 @@ class TelegramBot(Provider):
             answer = await self._call(wire, exchange, method, {"chat_id": moved, **content})
         with exchange.stage(StageName.ACCEPTED):
             return _accepted(answer, exchange, moved)
+
+    def authenticate(self, callback: Callback) -> None:
+        require(self._webhook_secret, callback.header("x-telegram-bot-api-secret-token"))
+
+    def receive(self, callback: Callback) -> Received:
+        update = callback.read(telegram_updates.Update)
+        inbound = telegram_updates.inbound(update, self._bot_id, callback.received_at)
+        return Received(inbounds=(inbound,) if inbound else ())
+
+    @property
+    def listens(self) -> bool:
+        return self.receive_messages
+
+    async def subscribe(self, wire: Wire) -> None:
+        allowed = list(telegram_updates.ALLOWED)
+        content = {"url": wire.callback_url, "secret_token": self._webhook_secret, "allowed_updates": allowed}
+        await self._ask(wire, "setWebhook", content)
+
+    async def unsubscribe(self, wire: Wire) -> None:
+        await self._ask(wire, "deleteWebhook", {})
+
+    async def poll(self, wire: Wire, cursor: str | None) -> Polled:
+        """Telegram forgets the updates before the number we ask from. It answers 409 while a webhook is set."""
+        asked = {"timeout": POLL_SECONDS, "limit": POLL_LIMIT, "allowed_updates": list(telegram_updates.ALLOWED)}
+        content = {"offset": int(cursor), **asked} if cursor else asked
+        try:
+            answer = await self._ask(wire, "getUpdates", content, POLL_BYTES)
+        except SendError as error:
+            if error.code != "CONFLICT" or "webhook" not in (error.provider_message or ""):
+                raise
+            await self.unsubscribe(wire)
+            answer = await self._ask(wire, "getUpdates", content, POLL_BYTES)
+        updates = understood("Telegram", answer, telegram_updates.Updates)
+        found = [update for update in updates.result if update is not None]
+        said = (telegram_updates.inbound(update, self._bot_id, dt.datetime.now(dt.UTC)) for update in found)
+        after = max((update.update_id for update in found), default=int(cursor or 0) - 1)
+        return Polled(tuple(one for one in said if one is not None), str(after + 1))
 
     async def verify(self, wire: Wire) -> list[Check]:
         token = await self._check_token(wire)
@@ -201,20 +249,29 @@ class TelegramBot(Provider):
     def _url(self, method: str) -> str:
         return f"{self.base_url}/bot{self._token}/{method}"
 
-    async def _ask(self, wire: Wire, method: str) -> Answer:
-        exchange = Exchange(self.secrets())
-        answer = await wire.call(exchange, "POST", self._url(method), form=())
+    @property
+    def _webhook_secret(self) -> str:
+        """What Telegram repeats with every call to our webhook: made of the token, so nobody has to keep it."""
+        return signed(self._token, b"patchbay webhook").hex()
+
+    async def _ask(
+        self, wire: Wire, method: str, content: Mapping[str, Any] | None = None, body_limit: int = BODY_LIMIT
+    ) -> Answer:
+        exchange = Exchange((*self.hidden, *wire.secrets))
+        answer = await wire.call(
+            exchange, "POST", self._url(method), json=content, form=None if content else (), body_limit=body_limit
+        )
         if not answer.ok or answer.read(Problem):
             raise _refusal(answer, exchange)
         return answer
 
     async def _check_token(self, wire: Wire) -> Assertion:
-        try:
-            me = (await self._ask(wire, "getMe")).read(Me)
-        except SendError as error:
-            return checks.failed("token", error)
-        if me is None or not me.result.is_bot:
-            return Assertion("token", CheckStatus.INDETERMINATE, "Telegram did not say which bot the token belongs to.")
+        unknown = "Telegram did not say which bot the token belongs to."
+        me = await checks.told("token", self._ask(wire, "getMe"), Me, unknown)
+        if isinstance(me, Assertion):
+            return me
+        if not me.result.is_bot:
+            return Assertion("token", CheckStatus.INDETERMINATE, unknown)
         return Assertion("token", CheckStatus.OK, f"The token belongs to @{me.result.username or self._bot_id}.")
 
     async def _check_webhook(self, wire: Wire) -> Assertion | None:
@@ -226,7 +283,7 @@ class TelegramBot(Provider):
         if info is None or not info.result.url:
             return None
         if info.result.last_error_date:
-            said = Exchange(self.secrets()).redact(info.result.last_error_message or "no reason given")[:200]
+            said = Exchange(self.hidden).redact(info.result.last_error_message or "no reason given")[:200]
             return Assertion("webhook_healthy", CheckStatus.WARNING, f"Telegram could not call the webhook: {said}")
         return Assertion("webhook_healthy", CheckStatus.OK, "Telegram reaches the webhook.")
 
@@ -246,8 +303,7 @@ def _content(message: Outbound) -> tuple[str, dict[str, Any]]:
 
 
 def _is_photo(media: Media) -> bool:
-    kind = media.content_type or mimetypes.guess_type(URL(media.url).path)[0] or ""
-    return kind.partition(";")[0].strip().lower() in PHOTOS
+    return contents.content_type(media) in PHOTOS
 
 
 def _moved_to(answer: Answer) -> int | None:
@@ -259,9 +315,7 @@ def _moved_to(answer: Answer) -> int | None:
 def _accepted(answer: Answer, exchange: Exchange, moved: int | None) -> Accepted:
     if not answer.ok or answer.read(Problem):
         raise _refusal(answer, exchange)
-    sent = answer.read(Sent)
-    if sent is None:
-        raise unreadable("Telegram", answer)
+    sent = understood("Telegram", answer, Sent)
     detail = f"The chat has the new number {moved}." if moved else None
     return Accepted(f"{sent.result.chat.id}:{sent.result.message_id}", detail=detail)
 

@@ -1,4 +1,4 @@
-"""Messages made from a template a provider has approved, in the shape Meta gave them."""
+"""Messages made from a template a provider has approved; the shapes are Meta's."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class TemplateContent(BaseModel):
         return value
 
 
-def check_template(template: Mapping[str, Any]) -> None:
-    """Raise SendError(CONTENT) unless `template` is whole: a name, a language, and components of a known shape."""
+def check_template(template: Mapping[str, Any], shape: type[BaseModel] = TemplateContent) -> None:
+    """Raise SendError(CONTENT) unless `template` is whole: of this shape, which is Meta's unless said otherwise."""
     try:
-        TemplateContent.model_validate(template)
+        shape.model_validate(template)
     except ValidationError as error:
         raise refusal("INVALID_TEMPLATE", f"The template is not whole: {_first(error)}.") from None
 

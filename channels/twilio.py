@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
+from functools import cached_property
 from typing import Annotated, ClassVar
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 from yarl import URL
 
-from channels import checks, contents
-from channels.answers import Answer, Document, ErrorCode, Maybe, ProviderId, Verdict, refused, unreadable, verdict
+from channels import checks, contents, twilio_callbacks
+from channels.answers import Answer, Document, ErrorCode, Maybe, ProviderId, Verdict, refused, understood, verdict
 from channels.base import (
     Accepted,
     Assertion,
@@ -21,45 +22,21 @@ from channels.base import (
     CheckStatus,
     Outbound,
     Provider,
+    Received,
     Template,
     TrafficType,
 )
+from channels.callbacks import Callback, CallbackRefusedError, Refusal
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
 from channels.phone import e164
+from channels.twilio_codes import CODES
 from channels.wire import BaseUrl, Wire
 
 MAX_TEXT = 1600
 MAX_MEDIA = 10
 MAX_VALIDITY = 36_000
 FAILED_STATUSES = frozenset({"failed", "undelivered"})
-
-_RECIPIENT, _CONTENT = FailureKind.RECIPIENT, FailureKind.CONTENT
-_CONFIGURATION, _TRANSIENT, _THROTTLED = FailureKind.CONFIGURATION, FailureKind.TRANSIENT, FailureKind.THROTTLED
-
-# https://www.twilio.com/docs/api/errors
-VERDICTS: Mapping[Verdict, tuple[int, ...]] = {
-    (_RECIPIENT, "INVALID_RECIPIENT"): (21211, 21214, 21217, 21265, 21266, 63024),
-    (_RECIPIENT, "RECIPIENT_OPTED_OUT"): (21610,),
-    (_RECIPIENT, "RECIPIENT_UNREACHABLE"): (21612, 21614, 21635, 30004, 30005, 30006, 63003, 63033),
-    (_CONTENT, "EMPTY_MESSAGE"): (21602,),
-    (_CONTENT, "TEXT_TOO_LONG"): (21617,),
-    (_CONTENT, "INVALID_MEDIA"): (21619, 21620, 30019),
-    (_CONTENT, "CONTENT_REFUSED"): (30007, 63013, 63016),
-    (_CONTENT, "INVALID_TEMPLATE"): (63027, 63028, 63040, 63041, 63042),
-    (_CONTENT, "INVALID_VALIDITY"): (30012, 30013),
-    (_CONFIGURATION, "AUTHENTICATION_FAILED"): (20003,),
-    (_CONFIGURATION, "ACCOUNT_INACTIVE"): (10001, 20005, 21608, 30002),
-    (_CONFIGURATION, "ACCOUNT_NOT_FOUND"): (20404,),
-    (_CONFIGURATION, "INVALID_SENDER"): (21212, 21603, 21606, 21659, 21660, 21661, 63001, 63007),
-    (_CONFIGURATION, "DESTINATION_NOT_PERMITTED"): (21408,),
-    (_CONFIGURATION, "INVALID_MESSAGING_SERVICE"): (21701, 21702, 21703, 21704, 21705),
-    (_CONFIGURATION, "SENDER_NOT_REGISTERED"): (30018, 30024, 30032, 30034),
-    (_THROTTLED, "RATE_LIMITED"): (14107, 20429, 21611, 30001, 30017, 30022, 30023, 30027, 63017, 63018),
-    (_TRANSIENT, "PROVIDER_UNAVAILABLE"): (20500, 20503, 30410, 63009, 63010, 63012),
-    (_TRANSIENT, "UNDELIVERED"): (30003, 30008, 30010),
-}
-CODES: Mapping[int, Verdict] = {code: verdict for verdict, codes in VERDICTS.items() for code in codes}
 
 _SENDER = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9_&.-][A-Za-z0-9 _&+.-]{0,10}")
 
@@ -107,7 +84,11 @@ class Twilio(Provider):
         provider="TWILIO",
         title="Twilio SMS",
         documentation_url="https://www.twilio.com/docs/messaging",
-        capabilities=Capabilities(media=True, max_text_length=MAX_TEXT),
+        calls_back=True,
+        capabilities=Capabilities(
+            media=True, inbound=True, delivery_receipts=True, read_receipts=True, max_text_length=MAX_TEXT
+        ),
+        sender="fromNumber",
     )
 
     account_sid: _Sid | None = Field(
@@ -172,6 +153,10 @@ class Twilio(Provider):
         return self
 
     @property
+    def traffic(self) -> TrafficType | None:
+        return self.traffic_type
+
+    @property
     def identifier(self) -> str | None:
         return self.from_number or self.messaging_service_sid
 
@@ -195,13 +180,21 @@ class Twilio(Provider):
         with exchange.stage(StageName.ACCEPTED):
             return _accepted(answer, exchange)
 
+    def authenticate(self, callback: Callback) -> None:
+        if self._signing_token is None:
+            raise CallbackRefusedError(Refusal.NOT_ENABLED)
+        twilio_callbacks.authenticate(callback, self._signing_token)
+
+    def receive(self, callback: Callback) -> Received:
+        return twilio_callbacks.receive(callback)
+
     async def verify(self, wire: Wire) -> list[Check]:
         if self._account is None:
             missing = Assertion("account_sid", CheckStatus.ERROR, _NO_ACCOUNT)
             return [Check("credentials", "Credentials", (missing,))]
         found = [Check("credentials", "Credentials", await self._check_credentials(wire))]
         if found[0].status == CheckStatus.OK and self.from_number and self.from_number.startswith("+"):
-            found.append(Check("sender", "Sender", (await self._check_sender(wire, self.from_number),)))
+            found.append(Check("phone_number", "Phone number", (await self._check_sender(wire, self.from_number),)))
         return found
 
     @property
@@ -209,6 +202,13 @@ class Twilio(Provider):
         return self.account_sid or (self.api_key_sid if self.api_key_sid.startswith("AC") else None)
 
     @property
+    def _signing_token(self) -> str | None:
+        """Twilio signs with the account's auth token, never with an API key's secret."""
+        if self.auth_token is not None:
+            return self.auth_token.get_secret_value()
+        return self.api_key_secret.get_secret_value() if self.api_key_sid.startswith("AC") else None
+
+    @cached_property
     def _credentials(self) -> str:
         pair = f"{self.api_key_sid}:{self.api_key_secret.get_secret_value()}"
         return base64.b64encode(pair.encode(errors="replace")).decode()
@@ -224,7 +224,7 @@ class Twilio(Provider):
 
     def _form(self, message: Outbound, callback_url: str | None) -> list[tuple[str, str]]:
         form = [("To", message.to)]
-        if callback_url:
+        if callback_url and self._signing_token:
             form.append(("StatusCallback", str(URL(callback_url).update_query(message=message.id))))
         if sender := message.sender or self.from_number:
             form.append(("From", sender))
@@ -238,11 +238,10 @@ class Twilio(Provider):
         return form
 
     async def _get(self, wire: Wire, path: str, query: Mapping[str, str] | None = None) -> Answer:
-        exchange = Exchange(self.secrets())
-        answer = await wire.call(exchange, "GET", self._url(path), query=query, headers=self._headers)
-        if not answer.ok:
-            raise _refusal(answer, exchange)
-        return answer
+        def call(exchange: Exchange) -> Awaitable[Answer]:
+            return wire.call(exchange, "GET", self._url(path), query=query, headers=self._headers)
+
+        return await checks.asked(self, call, _refusal)
 
     async def _check_credentials(self, wire: Wire) -> tuple[Assertion, ...]:
         try:
@@ -277,9 +276,7 @@ _NO_ACCOUNT = "Set accountSid (AC…): Twilio's addresses hold the account, also
 def _accepted(answer: Answer, exchange: Exchange) -> Accepted:
     if not answer.ok:
         raise _refusal(answer, exchange)
-    created = answer.read(Created)
-    if created is None:
-        raise unreadable("Twilio", answer)
+    created = understood("Twilio", answer, Created)
     if created.status in FAILED_STATUSES:
         raise _failure(answer, created.error_code, created.error_message, exchange)
     return Accepted(created.sid, segments=created.num_segments, detail=exchange.redact(created.status or "")[:100] or None)

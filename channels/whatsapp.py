@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
-from yarl import URL
 
-from channels import checks, contents
-from channels.answers import Answer, Document, ErrorCode, Maybe, ProviderId, Verdict, refused, unreadable, verdict
+from channels import checks, contents, meta, whatsapp_callbacks
+from channels.answers import Answer, Document, ErrorCode, Maybe, ProviderId, Verdict, refused, understood, verdict
 from channels.base import (
     Accepted,
     Assertion,
@@ -22,19 +21,20 @@ from channels.base import (
     Media,
     Outbound,
     Provider,
+    Received,
     Template,
 )
+from channels.callbacks import Callback
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
-from channels.phone import e164
+from channels.phone import e164_or_digits
 from channels.templates import check_template
+from channels.whatsapp_codes import CODES, PAUSES
 from channels.wire import BaseUrl, Wire
 
 MAX_TEXT = 4096
 MAX_CAPTION = 1024
 MAX_REFERENCE = 512
-PAIR_PAUSE = 6.0  # Meta takes about one message in six seconds to the same recipient
-SPAM_PAUSE = 3600.0
 
 # What WhatsApp shows as itself; any other file travels as a document.
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -43,29 +43,6 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "video": ("video/mp4", "video/3gpp"),
 }
 
-_RECIPIENT, _CONTENT = FailureKind.RECIPIENT, FailureKind.CONTENT
-_CONFIGURATION, _TRANSIENT, _THROTTLED = FailureKind.CONFIGURATION, FailureKind.TRANSIENT, FailureKind.THROTTLED
-
-# https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes
-VERDICTS: Mapping[Verdict, tuple[int, ...]] = {
-    (_CONFIGURATION, "AUTHENTICATION_FAILED"): (0, 190),
-    (_CONFIGURATION, "PERMISSION_DENIED"): (3, 10, *range(200, 300), 131005),
-    (_CONFIGURATION, "ACCOUNT_INACTIVE"): (368, 131031, 131042, 131044, 131045, 131063),
-    (_CONFIGURATION, "INVALID_SENDER"): (131037, 133010),
-    (_CONFIGURATION, "DESTINATION_NOT_PERMITTED"): (130497,),
-    (_RECIPIENT, "RECIPIENT_UNREACHABLE"): (130472, 131026, 131049, 131062),
-    (_RECIPIENT, "INVALID_RECIPIENT"): (131021, 131030, 137000),
-    (_RECIPIENT, "RECIPIENT_OPTED_OUT"): (131050,),
-    (_CONTENT, "REJECTED"): (100, 131008, 131009, 131051, 135000),
-    (_CONTENT, "INVALID_MEDIA"): (131052, 131053),
-    (_CONTENT, "OUTSIDE_SERVICE_WINDOW"): (131047,),
-    (_CONTENT, "INVALID_TEMPLATE"): (132000, 132001, 132005, 132007, 132008, 132012, 132015, 132016, 132068),
-    (_THROTTLED, "RATE_LIMITED"): (4, 80007, 130429, 131048),
-    (_TRANSIENT, "RATE_LIMITED"): (131056, 131064),  # too fast for one recipient: no reason to hold the others
-    (_TRANSIENT, "PROVIDER_UNAVAILABLE"): (1, 2, 131000, 131016, 131057, 132069, 133016),
-}
-CODES: Mapping[int, Verdict] = {code: verdict for verdict, codes in VERDICTS.items() for code in codes}
-PAUSES: Mapping[int, float] = {131048: SPAM_PAUSE, 131056: PAIR_PAUSE}
 UNAVAILABLE: Verdict = (FailureKind.TRANSIENT, "PROVIDER_UNAVAILABLE")
 
 _Digits = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,32}$")]
@@ -122,7 +99,15 @@ class WhatsappCloud(Provider):
         provider="META_CLOUD",
         title="WhatsApp Cloud API",
         documentation_url="https://developers.facebook.com/docs/whatsapp/cloud-api",
-        capabilities=Capabilities(media=True, templates=True, max_text_length=MAX_TEXT),
+        calls_back=True,
+        capabilities=Capabilities(
+            media=True,
+            templates=True,
+            inbound=True,
+            delivery_receipts=True,
+            read_receipts=True,
+            max_text_length=MAX_TEXT,
+        ),
     )
     api_version: ClassVar[str] = "v23.0"
 
@@ -173,9 +158,7 @@ class WhatsappCloud(Provider):
         return self.phone_number_id
 
     def destination(self, to: str) -> str:
-        """E.164; the plus sign may be missing, as it is in WhatsApp's own IDs."""
-        written = to.strip()
-        return e164(f"+{written}" if written.isdecimal() else written)
+        return e164_or_digits(to)
 
     def check(self, message: Outbound) -> None:
         if message.template is not None:
@@ -197,6 +180,12 @@ class WhatsappCloud(Provider):
         with exchange.stage(StageName.ACCEPTED):
             return _accepted(answer, exchange)
 
+    def authenticate(self, callback: Callback) -> None:
+        meta.authenticate(callback, self.app_secret, self.verify_token)
+
+    def receive(self, callback: Callback) -> Received:
+        return whatsapp_callbacks.receive(callback)
+
     async def verify(self, wire: Wire) -> list[Check]:
         number = Check("phone_number", "Phone number", tuple(await self._check_number(wire)))
         if number.status in (CheckStatus.ERROR, CheckStatus.INDETERMINATE):
@@ -212,7 +201,7 @@ class WhatsappCloud(Provider):
         return f"{self.base_url}/{self.api_version}/{node}{path}"
 
     async def _get(self, wire: Wire, url: str, query: Mapping[str, str]) -> Answer:
-        exchange = Exchange(self.secrets())
+        exchange = Exchange(self.hidden)
         answer = await wire.call(exchange, "GET", url, query=query, headers=self._headers)
         if not answer.ok or answer.read(Problem):
             raise _refusal(answer, exchange)
@@ -230,34 +219,67 @@ class WhatsappCloud(Provider):
         return list(_judge(number, self.phone_number_id))
 
     async def _check_account(self, wire: Wire) -> Assertion:
-        name = "number_in_account"
-        try:
-            answer = await self._get(
-                wire, self._url(self.business_account_id, "/phone_numbers"), {"fields": "id", "limit": "100"}
-            )
-        except SendError as error:
-            return checks.failed(name, error)
-        listing = answer.read(Listing)
-        if listing and any(number.id == self.phone_number_id for number in listing.data):
+        name, unsure = "number_in_account", "The number is not among the first the account lists."
+        url = self._url(self.business_account_id, "/phone_numbers")
+        listing = await checks.told(name, self._get(wire, url, {"fields": "id", "limit": "100"}), Listing, unsure)
+        if isinstance(listing, Assertion):
+            return listing
+        if any(number.id == self.phone_number_id for number in listing.data):
             return Assertion(name, CheckStatus.OK, "The number belongs to the business account.")
-        if listing is None or (listing.paging and listing.paging.next):
-            return Assertion(name, CheckStatus.INDETERMINATE, "The number is not among the first the account lists.")
+        if listing.paging and listing.paging.next:
+            return Assertion(name, CheckStatus.INDETERMINATE, unsure)
         return Assertion(name, CheckStatus.ERROR, "The number does not belong to the business account.")
 
     async def _check_webhooks(self, wire: Wire) -> Assertion:
-        name = "webhooks_subscribed"
-        try:
-            answer = await self._get(wire, self._url(self.business_account_id, "/subscribed_apps"), {})
-        except SendError as error:
-            return checks.failed(name, error)
-        listing = answer.read(Listing)
-        if listing is None:
-            return Assertion(name, CheckStatus.INDETERMINATE, "Meta's answer could not be read.")
+        name, url = "webhooks_subscribed", self._url(self.business_account_id, "/subscribed_apps")
+        listing = await checks.told(name, self._get(wire, url, {}), Listing, "Meta's answer could not be read.")
+        if isinstance(listing, Assertion):
+            return listing
         if not listing.data:
             return Assertion(name, CheckStatus.WARNING, "No app is subscribed: delivery receipts will not arrive.")
         return Assertion(name, CheckStatus.OK, "An app is subscribed to the account's events.")
 
 
+class WhatsappLine(WhatsappCloud):
+    """As WhatsappCloud, over a number and with a token that its organization keeps for all its connectors, or the platform for
+    all organizations; what is left out is filled in before this is made (`delivery.lines`)."""
+
+    about: ClassVar[Template] = replace(
+        WhatsappCloud.about,
+        slug="whatsapp-line",
+        key="whatsappLine",
+        title="The organization's WhatsApp line",
+        calls_back=False,
+    )
+
+    access_token: SecretStr = Field(SecretStr(""), title="Access token", description="Left out: the organization's line's.")
+    phone_number_id: _Digits = Field("", title="Phone number ID", description="Left out: the organization's line's.")
+    business_account_id: _Digits = Field(
+        "", title="Business account ID", description="Left out: the business account is not checked."
+    )
+
+    @property
+    def identifier(self) -> str | None:
+        return self.phone_number_id or None
+
+    @property
+    def is_complete(self) -> bool:
+        return bool(self.phone_number_id and self.access_token.get_secret_value())
+
+    async def send(self, wire: Wire, message: Outbound, exchange: Exchange) -> Accepted:
+        if not self.is_complete:
+            raise SendError(FailureKind.CONFIGURATION, "LINE_NOT_CONFIGURED", _NO_LINE)
+        return await super().send(wire, message, exchange)
+
+    async def verify(self, wire: Wire) -> list[Check]:
+        if not self.is_complete:
+            return [Check("line", "Line", (Assertion("line", CheckStatus.ERROR, _NO_LINE),))]
+        if self.business_account_id:
+            return await super().verify(wire)
+        return [Check("phone_number", "Phone number", tuple(await self._check_number(wire)))]
+
+
+_NO_LINE = "Neither the organization nor the platform has a WhatsApp line with a number and a token."
 _NUMBER_FIELDS = (
     "verified_name,code_verification_status,display_phone_number,quality_rating,platform_type,throughput,name_status"
 )
@@ -267,8 +289,7 @@ _HELD = ("held_for_quality_assessment", "paused")
 
 def kind_of(media: Media) -> str:
     """Meta's word for a file: image, audio, video or document."""
-    guess = media.content_type or mimetypes.guess_type(URL(media.url).path)[0] or ""
-    kind = guess.partition(";")[0].strip().lower()
+    kind = contents.content_type(media)
     return next((name for name, kinds in KINDS.items() if kind in kinds), "document")
 
 
@@ -299,9 +320,7 @@ def _payload(message: Outbound) -> tuple[str, dict[str, Any]]:
 def _accepted(answer: Answer, exchange: Exchange) -> Accepted:
     if not answer.ok or answer.read(Problem):
         raise _refusal(answer, exchange)
-    sent = answer.read(Sent)
-    if sent is None:
-        raise unreadable("Meta", answer)
+    sent = understood("Meta", answer, Sent)
     taken = sent.messages[0]
     if taken.message_status in _HELD:
         return Accepted(taken.id, DeliveryStatus.PROCESSING, detail=taken.message_status)
@@ -338,7 +357,7 @@ def _verdict(status: int, error: GraphError) -> Verdict:
 def _judge(number: Number, phone_number_id: str) -> Iterator[Assertion]:
     shown = number.display_phone_number or phone_number_id
     yield Assertion("token", CheckStatus.OK, "Meta knows the token.")
-    yield Assertion("phone_number_id", CheckStatus.OK, f"The number is {shown}.")
+    yield Assertion("phone_number_id", CheckStatus.OK, f"The number is {shown}.", number.display_phone_number)
     if number.code_verification_status:
         verified = number.code_verification_status == "VERIFIED"
         said = "The number is verified." if verified else "The number's ownership is not verified with Meta."

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
@@ -19,11 +17,11 @@ from channels.answers import Answer
 from channels.egress import BlockedAddressError, Egress
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
+from channels.http import BODY_LIMIT, Http, Request, Trip
 
 if TYPE_CHECKING:
-    from channels.base import Report
+    from channels.base import Inbound, Report
 
-BODY_LIMIT = 64 * 1024
 TOTAL_TIMEOUT = 30.0
 CONNECT_TIMEOUT = 5.0
 
@@ -32,17 +30,23 @@ Form = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """`report` hands in a delivery receipt of this connector; `callback_url` is where the provider calls us, if it may.
+    """`report` hands in a delivery receipt of this connector, or a message to it, that came by no callback; returns once it is
+    stored. `callback_url` is where the provider calls us, if it may.
 
     The timeouts are in seconds; the total one covers waiting for a connection, the request and the whole answer.
     """
 
-    http: aiohttp.ClientSession
+    http: Http
     egress: Egress
-    report: Callable[[Report], Awaitable[None]]
+    report: Callable[[Report | Inbound], Awaitable[None]]
     callback_url: str | None = None
     total_timeout: float = TOTAL_TIMEOUT
     connect_timeout: float = CONNECT_TIMEOUT
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be written down of it: the key in the address where the provider calls us."""
+        return (self.callback_url.rpartition("/")[2],) if self.callback_url else ()
 
     async def call(
         self,
@@ -54,28 +58,20 @@ class Wire:
         json: Any = None,
         form: Form | None = None,
         headers: Mapping[str, str] | None = None,
+        body_limit: int = BODY_LIMIT,
     ) -> Answer:
         """One request without redirects. Raises SendError: not sent is TRANSIENT, lost after sending is UNKNOWN_OUTCOME,
-        refused by the egress policy or not a usable URL is CONFIGURATION, not to be encoded is CONTENT."""
+        refused by the egress policy or not a usable URL is CONFIGURATION, not to be encoded is CONTENT. Of the answer's body,
+        `body_limit` bytes are kept."""
         pairs = list(form) if form is not None else None
         exchange.sent = False
         exchange.note("request", {"method": method, "url": url, "query": query, "content": _fields(pairs) if pairs else json})
         data, kind = _encoded(json, pairs)
-        trip = _Trip(exchange, time.perf_counter())
+        trip = _Trip(exchange)
         try:
-            async with (
-                asyncio.timeout(self.total_timeout),
-                self.http.request(
-                    method,
-                    checked_url(url).update_query(query) if query else checked_url(url),
-                    data=data,
-                    headers={**kind, **(headers or {})},
-                    allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout),
-                    trace_request_ctx=trip,
-                ) as response,
-            ):
-                answer = Answer(response.status, response.headers, await _read(response))
+            where = checked_url(url).update_query(query) if query else checked_url(url)
+            request = Request(method, where, {**kind, **(headers or {})}, data, body_limit)
+            answer = await self.http.request(request, self.total_timeout, self.connect_timeout, trip)
         except (TimeoutError, OSError, aiohttp.ClientError, ValueError) as error:
             stage, failure = _broken_stage(error, exchange), _failure(error, exchange)
         else:
@@ -86,6 +82,11 @@ class Wire:
         exchange.add_stage(stage, False, trip.started, failure.message)
         exchange.note("error", failure.message)
         raise failure  # not inside `except`: aiohttp's errors hold the URL, which may hold a token
+
+
+def is_blocked(error: Exception) -> bool:
+    """The egress policy refused the address."""
+    return isinstance(error, BlockedAddressError) or isinstance(error.__cause__, BlockedAddressError)
 
 
 def checked_url(text: str) -> URL:
@@ -107,35 +108,6 @@ def _base_url(text: str) -> str:
 
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 """Where a provider's API lives; paths are appended to it."""
-
-
-def make_session(egress: Egress) -> aiohttp.ClientSession:
-    """The process's one HTTP session: addresses checked at the socket, no cookies, no proxies from the environment."""
-    trace = aiohttp.TraceConfig()
-    trace.on_dns_resolvehost_start.append(_begin)
-    trace.on_dns_resolvehost_end.append(_end(StageName.RESOLVE))
-    trace.on_connection_create_start.append(_begin)
-    trace.on_connection_create_end.append(_end(StageName.CONNECT))
-    trace.on_request_headers_sent.append(_mark_sent)
-    connector = aiohttp.TCPConnector(socket_factory=egress.make_socket, limit=500, limit_per_host=100, ttl_dns_cache=30)
-    return aiohttp.ClientSession(
-        connector=connector,
-        timeout=aiohttp.ClientTimeout(total=TOTAL_TIMEOUT, sock_connect=CONNECT_TIMEOUT),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        trace_configs=[trace],
-        headers={"User-Agent": "Patchbay/0.1", "Accept-Encoding": "identity"},
-    )
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(16 * 1024):
-        body += chunk
-        if len(body) >= BODY_LIMIT:
-            response.close()
-            break
-    return bytes(body[:BODY_LIMIT])
 
 
 def _encoded(json: Any, form: Form | None) -> tuple[bytes | None, dict[str, str]]:
@@ -168,7 +140,7 @@ def _readable(answer: Answer) -> Any:
 
 def _failure(error: Exception, exchange: Exchange) -> SendError:
     name = type(error).__name__
-    if isinstance(error, BlockedAddressError) or isinstance(error.__cause__, BlockedAddressError):
+    if is_blocked(error):
         return SendError(FailureKind.CONFIGURATION, "ADDRESS_BLOCKED", "The provider's host is not at a public address.")
     if exchange.sent:
         lost = f"The request was sent but its answer was lost ({name})."
@@ -189,31 +161,38 @@ def _broken_stage(error: Exception, exchange: Exchange) -> StageName:
     return StageName.RESOLVE if isinstance(error, aiohttp.ClientConnectorDNSError) else StageName.CONNECT
 
 
-@dataclass(slots=True)
-class _Trip:
-    """One request as aiohttp's trace sees it; `started` is when its present stage began."""
+class _Trip(Trip):
+    """Times the stages of making a connection, when one is made, and of the request."""
 
-    exchange: Exchange
-    started: float
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self.started = time.perf_counter()
 
+    def leave(self) -> None:
+        self._exchange.sent = True
+        self._begin()
 
-_Hook = Callable[[aiohttp.ClientSession, SimpleNamespace, Any], Awaitable[None]]
+    async def send_dns_resolvehost_start(self, host: str) -> None:
+        self._begin()
 
+    async def send_dns_resolvehost_end(self, host: str) -> None:
+        self._end(StageName.RESOLVE)
 
-async def _begin(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
-    context.trace_request_ctx.started = time.perf_counter()
+    async def send_connection_create_start(self) -> None:
+        self._begin()
 
+    async def send_connection_create_end(self) -> None:
+        self._end(StageName.CONNECT)
 
-def _end(stage: StageName) -> _Hook:
-    async def hook(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
-        trip: _Trip = context.trace_request_ctx
-        trip.exchange.add_stage(stage, True, trip.started)
-        trip.started = time.perf_counter()
+    async def _nothing(self, host: str = "") -> None:
+        pass
 
-    return hook
+    send_connection_queued_start = send_connection_queued_end = send_connection_reuseconn = _nothing
+    send_dns_cache_hit = send_dns_cache_miss = _nothing
 
+    def _begin(self) -> None:
+        self.started = time.perf_counter()
 
-async def _mark_sent(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
-    trip: _Trip = context.trace_request_ctx
-    trip.exchange.sent = True
-    trip.started = time.perf_counter()
+    def _end(self, stage: StageName) -> None:
+        self._exchange.add_stage(stage, True, self.started)
+        self._begin()

@@ -72,7 +72,7 @@ def _verdict(checks: Sequence[Check]) -> dict[str, object]:
         "checks_run_at": at,
         "check_due_at": None,
         "is_verified": status is ComponentStatus.OK,
-        **({"verified_at": at} if status is ComponentStatus.OK else {}),
+        **({"verified_at": at, "held_since": None} if status is ComponentStatus.OK else {}),
     }
 
 
@@ -81,8 +81,13 @@ def _stored(check: Check) -> dict[str, object]:
         "name": check.name,
         "display_name": check.display_name,
         "status": check.status.value,
-        "assertions": [{"name": a.name, "status": a.status.value, "message": a.message} for a in check.assertions],
+        "assertions": [_stored_assertion(assertion) for assertion in check.assertions],
     }
+
+
+def _stored_assertion(found: Assertion) -> dict[str, object]:
+    stored: dict[str, object] = {"name": found.name, "status": found.status.value, "message": found.message}
+    return {**stored, "number": found.number} if found.number else stored
 
 
 class Checker:

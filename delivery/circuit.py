@@ -23,6 +23,11 @@ SILENT = frozenset({FailureKind.THROTTLED, FailureKind.CONFIGURATION, FailureKin
 class Circuits:
     """What this process has seen of each connector of late. Only the changes of state are stored.
 
+    Each process counts by itself: a count they shared would cost a write for every message. What they share is the consequence:
+    the process that has seen enough opens the circuit for all of them, and the first that claims through it tries it for all.
+    Among n processes a connector may thus fail up to n times `fewest` calls before it rests, which their claims in flight come
+    to anyhow; one that fails for one process alone is stopped for all, on purpose, as the others would meet it too.
+
     A circuit opens for `open_seconds` when of at least `fewest` calls within `window_seconds` a `share` or more failed.
     """
 
@@ -59,9 +64,9 @@ class Circuits:
     async def change(self, session: AsyncSession, connector: Connector, state: CircuitState) -> None:
         """Store a circuit's new state and tell of it. Opening an open one gives it another rest."""
         until = now() + self._open_for if state is CircuitState.OPEN else None
-        changed = await connectors.set_circuit(session, connector.workspace_id, connector.id, state)
         if state is not CircuitState.HALF_OPEN:
             await lanes.open_circuit(session, connector.id, until)
+        changed = await connectors.set_circuit(session, connector.workspace_id, connector.id, state)
         if changed is not None:
             channel_changed(session, changed, "updated", connector.stage, "circuit")
 

@@ -1,4 +1,8 @@
-"""What waits for a connector that cannot take it now is given to another one of its channel, message by message."""
+"""What waits for a connector that cannot take it now is given to another one of its channel, message by message.
+
+A connector whose provider refused it is held: nothing is claimed for it until its checks or a test succeed or it is changed.
+What nobody else takes waits for that; a message with other channels goes on to those, and one that has grown too old ends.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,9 @@ from delivery import fallback, route
 from delivery.fallback import through
 from delivery.outbound import outbound
 from delivery.route import Candidates, Route, Router
+from delivery.verdict import EXPIRED, is_too_old
 from models import connectors, messages, queue, stranded
+from models.base import now
 from models.connectors import Connector
 from models.database import Database
 from models.messages import Message, MessageStatus
@@ -68,17 +74,20 @@ async def evacuate(
     """The next AT_ONCE messages behind `place`. Messages that name the connector stay; with it gone for good they fail, and so
     do those nobody else takes."""
     (connector,) = await connectors.by_ids(session, workspace_id, [connector_id])
-    gone = connector.deleted_at is not None
+    gone, held = connector.deleted_at is not None, connector.held_since is not None
     found = await route.candidates(session, workspace_id, connector.channel_type)
-    if not gone and not any(router.is_usable(other) for other in found.connectors if other.id != connector_id):
+    if not (gone or held or any(router.is_usable(other) for other in found.connectors if other.id != connector_id)):
         return Evacuated(0, 0, None)
-    waiting = await stranded.waiting(session, connector_id, place, AT_ONCE, pinned=gone)
+    waiting = await stranded.waiting(session, connector_id, place, AT_ONCE, pinned=gone or held)
     ways = _ways(router, found, connector, await messages.by_ids(session, workspace_id, [job.message_id for job in waiting]))
     await _give_away(session, connector, [(message, way) for message, way in ways if way.chosen is not None])
-    left = [message for message, way in ways if way.chosen is None] if gone else []
-    await _fail(session, left)
+    left = [message for message, way in ways if way.chosen is None]
+    ended = left if gone else [message for message in left if held and _ends(message)]
+    await queue.finish(session, [message.id for message in ended])
+    for message in ended:
+        await _end(session, router, message, connector)
     behind = Place(waiting[-1].priority, waiting[-1].message_id) if len(waiting) == AT_ONCE else None
-    return Evacuated(sum(way.chosen is not None for _message, way in ways), len(left), behind)
+    return Evacuated(sum(way.chosen is not None for _message, way in ways), len(ended), behind)
 
 
 def _ways(router: Router, found: Candidates, connector: Connector, waiting: Sequence[Message]) -> list[tuple[Message, Route]]:
@@ -104,7 +113,18 @@ async def _tell(session: AsyncSession, connector: Connector, message: Message, w
         message_changed(session, message, message.status, TimelineSource.DISPATCHER, detail=detail)
 
 
-async def _fail(session: AsyncSession, left: Sequence[Message]) -> None:
-    await queue.finish(session, [message.id for message in left])
-    for message in left:
+def _ends(message: Message) -> bool:
+    """Whether it does not wait for a connector that is held: it has another channel, or has waited as long as any may."""
+    return message.status == MessageStatus.QUEUED and (bool(message.fallbacks) or is_too_old(message, now()))
+
+
+async def _end(session: AsyncSession, router: Router, message: Message, connector: Connector) -> None:
+    """Of a message whose job is finished."""
+    if connector.deleted_at is not None:
         await fallback.end(session, message, MessageStatus.FAILED, DELETED)
+    elif is_too_old(message, now()):
+        text = f"It waited too long for {connector.name}: {connector.status_error}"
+        await fallback.end(session, message, MessageStatus.EXPIRED, SendError(EXPIRED.kind, EXPIRED.code, text))
+    elif not await fallback.take_next(session, router, message):
+        text = f"{connector.name} cannot take it: {connector.status_error}"
+        await fallback.end(session, message, MessageStatus.FAILED, SendError(FailureKind.CONFIGURATION, "CONNECTOR_HELD", text))

@@ -9,37 +9,40 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.errors import SendError
-from delivery.outbound import form_of, outbound
+from delivery import optouts, permits
+from delivery.outbound import form_of, from_of, outbound
 from delivery.route import Route, Router
 from delivery.verdict import EXPIRED, failure_of
 from models import messages, queue
 from models.base import now
 from models.messages import Message, MessageStatus
 from models.timeline import TimelineSource, message_changed
+from models.underway import Sendable
 
 WAITING = (MessageStatus.SCHEDULED, MessageStatus.QUEUED)
 UNARRIVED = (MessageStatus.PROCESSING, MessageStatus.UNKNOWN, MessageStatus.SENT, MessageStatus.FAILED)
 AT_ONCE = 500
 
 
-def due(message: Message) -> dt.datetime | None:
+def due(message: Sendable) -> dt.datetime | None:
     """Until when a receipt must come, or the message goes through its next channel as well."""
     seconds = message.fallbacks[0].get("after_seconds") if message.fallbacks else None
     return now() + dt.timedelta(seconds=seconds) if seconds is not None else None
 
 
-def through(message: Message, way: Route) -> dict[str, Any]:
+def through(message: Sendable, way: Route) -> dict[str, Any]:
     """What changes of a message that goes another way than before."""
     choice = way.choice
     if choice is None:
         raise ValueError("nobody was chosen")
     connector = choice.connector
+    stays = connector.channel_type == message.channel_type
     encoding, segments = form_of(connector.channel_type, message.body, bool(message.media))
     return {
         "id": message.id,
         "channel_type": connector.channel_type,
         "recipient": choice.to or message.to,
-        "sender": connector.identifier,
+        "sender": message.sender if message.sender_id is not None and stays else connector.identifier,
         "connector_id": connector.id,
         "route": way.stored(),
         "encoding": encoding,
@@ -49,22 +52,33 @@ def through(message: Message, way: Route) -> dict[str, Any]:
 
 async def take_next(session: AsyncSession, router: Router, message: Message) -> bool:
     """Send a message through the first of its fallback channels that can take it; False when there is none left."""
-    rest = list(message.fallbacks)
+    rest, sender = list(message.fallbacks), await permits.sender_of(session, message)
     while rest and (message.expires_at is None or message.expires_at > now()):
         choice = rest.pop(0)
+        if permits.under(choice["channel"], sender) is not None:
+            continue
         draft = replace(outbound(message), to=choice.get("to") or message.to, sender=None)
         way = await router.of_channel(session, message.workspace_id, choice["channel"], draft, waits=True)
-        if way.chosen is not None:
-            await _switch(session, message, way, rest)
+        if way.chosen is not None and not await _unwanted(session, message, way):
+            await _switch(session, message, way, rest, from_of(way.chosen, sender))
             return True
     await messages.write_all(session, [{"id": message.id, "fallbacks": [], "fallback_at": None}])
     return False
 
 
-async def _switch(session: AsyncSession, message: Message, way: Route, rest: list[dict[str, Any]]) -> None:
+async def _unwanted(session: AsyncSession, message: Message, way: Route) -> bool:
+    """The recipient opted out of the channel a message would go on through."""
+    if way.choice is None or not optouts.stops(message.flow):
+        return False
+    address = message.workspace_id, way.choice.connector.channel_type, way.choice.to or message.to
+    return bool(await permits.opted_out(session, {message.id: address}))
+
+
+async def _switch(session: AsyncSession, message: Message, way: Route, rest: list[dict[str, Any]], sender: str | None) -> None:
     """The provider's name for it is forgotten: what is reported of it from now on is of an earlier hand-over."""
     row = {
         **through(message, way),
+        "sender": sender,
         "status": MessageStatus.QUEUED.value,
         "external_id": None,
         "fallbacks": rest,

@@ -11,12 +11,14 @@ from typing import NamedTuple
 
 from channels.base import Accepted
 from channels.errors import SendError
-from delivery.verdict import Finished, Verdict
+from delivery.verdict import Finished, Verdict, is_poison
+from models.base import now
 from models.messages import Message
-from models.queue import urgency
+from models.queue import BULK, HIGH, NORMAL, OTP, SUSPECT, urgency
+from models.underway import Sendable
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
-LANES = ("otp", "high", "normal", "bulk")
+LANES = {SUSPECT: "suspect", OTP: "otp", HIGH: "high", NORMAL: "normal", BULK: "bulk"}
 
 
 class Histogram:
@@ -44,7 +46,7 @@ class InLane(NamedTuple):
     lane: str
 
     @classmethod
-    def of(cls, message: Message) -> InLane:
+    def of(cls, message: Sendable) -> InLane:
         return cls(message.channel_type, LANES[urgency(message.flow, message.priority)])
 
 
@@ -71,11 +73,15 @@ class Meters:
         self.accepted: Counter[InLane] = Counter()
         self.attempts: Counter[Ended] = Counter()
         self.retries: Counter[Ended] = Counter()
+        self.poisoned: Counter[Through] = Counter()
         self.accept_to_sent: defaultdict[InLane, Histogram] = defaultdict(Histogram)
         self.attempt_duration: defaultdict[Through, Histogram] = defaultdict(Histogram)
+        self.webhook_attempts: Counter[tuple[str]] = Counter()
+        self.webhook_duration: defaultdict[tuple[()], Histogram] = defaultdict(Histogram)
+        self.webhook_latency: defaultdict[tuple[()], Histogram] = defaultdict(Histogram)
         self.sent_to_delivered: defaultdict[tuple[str], Histogram] = defaultdict(Histogram)
 
-    def accept(self, messages: Sequence[Message]) -> None:
+    def accept(self, messages: Sequence[Sendable]) -> None:
         """These were stored and will be sent."""
         self.accepted.update(InLane.of(message) for message in messages)
 
@@ -87,6 +93,8 @@ class Meters:
         self.attempts[ended] += 1
         if verdict.again_at is not None:
             self.retries[ended] += 1
+        if is_poison(verdict):
+            self.poisoned[Through(*ended[:2])] += 1
         if outcome.duration_ms is not None:
             self.attempt_duration[Through(*ended[:2])].observe(outcome.duration_ms / 1000)
         if isinstance(outcome.result, Accepted):
@@ -98,8 +106,15 @@ class Meters:
             if message.sent_at is not None and message.delivered_at is not None:
                 self.sent_to_delivered[(message.channel_type,)].observe(seconds(message.sent_at, message.delivered_at))
 
+    def webhook(self, status: str, duration_ms: float, occurred_at: dt.datetime | None) -> None:
+        """A customer's webhook was called and stands at `status`; `occurred_at` is when its event happened, if it arrived."""
+        self.webhook_attempts[(status.lower(),)] += 1
+        self.webhook_duration[()].observe(duration_ms / 1000)
+        if occurred_at is not None:
+            self.webhook_latency[()].observe(seconds(occurred_at, now()))
 
-def due_at(message: Message) -> dt.datetime:
+
+def due_at(message: Sendable) -> dt.datetime:
     """When a message was to be sent: as soon as it was accepted, unless it was scheduled."""
     return max(message.created_at, message.scheduled_at or message.created_at)
 

@@ -7,13 +7,17 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import aiohttp
 from pydantic import ValidationError
 
 from channels import BY_REF
-from channels.base import Provider, Report
+from channels.base import ChannelType, Inbound, Provider, Report
 from channels.egress import Egress
-from channels.wire import Wire, make_session
+from channels.http import Http
+from channels.wire import Wire
+from delivery import lines
+from delivery.lines import Platform
+from delivery.unsubscribing import Links
+from models import sealing
 from models.connectors import Connector
 from models.vault import SecretError, Vault
 
@@ -28,18 +32,29 @@ class UnusableError(ValueError):
 
 
 class Providers:
-    """`report` takes a delivery receipt of a connector."""
+    """`report` takes a delivery receipt of a connector, or a message to it; `public_url` is where the world reaches us, if it
+    does."""
 
-    def __init__(self, vault: Vault, egress: Egress, report: Callable[[Connector, Report], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        egress: Egress,
+        report: Callable[[Connector, Report | Inbound], Awaitable[None]],
+        public_url: str | None = None,
+        platform: Platform | None = None,
+    ) -> None:
+        self.platform = platform or Platform()
+        self.links = Links(vault, public_url)
         self._vault = vault
         self._egress = egress
         self._report = report
+        self._public_url = public_url
         self._live: OrderedDict[str, tuple[int, Provider]] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
-        self._http: aiohttp.ClientSession | None = None
+        self._http: Http | None = None
 
     async def start(self) -> None:
-        self._http = make_session(self._egress)
+        self._http = Http(self._egress)
 
     async def close(self) -> None:
         for _revision, provider in self._live.values():
@@ -56,8 +71,10 @@ class Providers:
         if live is not None and live[0] == connector.config_revision:
             self._live.move_to_end(connector.id)
             return live[1]
+        if connector.channel_type == ChannelType.WHATSAPP and not self.platform.is_enabled:
+            raise UnusableError
         try:
-            provider = BY_REF[connector.template_ref].model_validate(opened(self._vault, connector))
+            provider = BY_REF[connector.template_ref].model_validate(self._settings(connector))
         except (KeyError, SecretError, ValidationError):
             raise UnusableError from None
         if live is not None:
@@ -67,15 +84,29 @@ class Providers:
             self._retire(self._live.popitem(last=False)[1][1])
         return provider
 
+    def _settings(self, connector: Connector) -> dict[str, Any]:
+        clear = opened(self._vault, connector)
+        if connector.template_ref not in lines.REFS:
+            return clear
+        own = {name: value for name, value in clear.items() if value != ""}
+        return {**lines.opened(self._vault, self.platform, connector.line), **own}
+
     def wire(self, connector: Connector) -> Wire:
         """The means this connector's provider is given."""
         if self._http is None:
             raise RuntimeError("providers are used before they were started")
 
-        async def report(receipt: Report) -> None:
-            await self._report(connector, receipt)
+        async def report(told: Report | Inbound) -> None:
+            await self._report(connector, told)
 
-        return Wire(self._http, self._egress, report)
+        return Wire(self._http, self._egress, report, self.callback_url(connector))
+
+    def callback_url(self, connector: Connector) -> str | None:
+        """Where the connector's provider may call us; None where the world does not reach us, or it has nothing to tell."""
+        about = BY_REF[connector.template_ref].about if connector.template_ref in BY_REF else None
+        if self._public_url is None or about is None or not about.calls_back:
+            return None
+        return f"{self._public_url}/v1/hooks/{connector.id}/{connector.hook_key}"
 
     def _retire(self, provider: Provider) -> None:
         task = asyncio.create_task(provider.close())
@@ -86,12 +117,7 @@ class Providers:
 def opened(vault: Vault, connector: Connector) -> dict[str, Any]:
     """A connector's whole configuration, secrets in the clear: for the provider's eyes only."""
     clear = {
-        name: vault.open(kept["sealed"], *sealing_context(connector.workspace_id, connector.id, name))
+        name: vault.open(kept["sealed"], *sealing.of_connector(connector.workspace_id, connector.id, name))
         for name, kept in connector.secrets.items()
     }
     return {**connector.config, **clear}
-
-
-def sealing_context(workspace_id: str, connector_id: str, field: str) -> tuple[str, str, str, str]:
-    """What a sealed secret is bound to: copied to another row or field it does not open."""
-    return workspace_id, "connector", connector_id, field

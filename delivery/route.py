@@ -68,6 +68,12 @@ class Route:
     def chosen(self) -> Connector | None:
         return self.choice.connector if self.choice else None
 
+    def barred(self, outcome: RouteOutcome, reason: str) -> Route:
+        """Nobody may take the message after all, for a reason that is not the connectors'."""
+        open_ways = (RouteOutcome.CHOSEN, RouteOutcome.FALLBACK, RouteOutcome.THROTTLED)
+        barred = [replace(d, outcome=outcome, reason=reason) if d.outcome in open_ways else d for d in self.decisions]
+        return Route(barred)
+
     def stored(self) -> list[dict[str, Any]]:
         return [decision.stored() for decision in self.decisions]
 
@@ -103,7 +109,7 @@ class Router:
         if decision.outcome in (RouteOutcome.NOT_VERIFIED, RouteOutcome.CIRCUIT_OPEN):
             decision = self._carries(0, connector, message)
         if decision.outcome is RouteOutcome.FALLBACK:
-            decision = replace(decision, outcome=RouteOutcome.CHOSEN, reason="Named by the caller.")
+            decision = Decision(connector, 0, RouteOutcome.CHOSEN, "Named by the caller.", decision.to)
         return Route([decision])
 
     async def of_channel(
@@ -152,7 +158,7 @@ class Router:
 
     def _suits(self, connector: Connector, flow: str) -> bool:
         """A number registered for one-time passwords is preferred for them, and left alone otherwise."""
-        traffic = getattr(self._providers.of(connector), "traffic_type", None)
+        traffic = self._providers.of(connector).traffic
         return traffic is None or (traffic is TrafficType.TWO_FACTOR) == (flow == "OTP")
 
     def _explained(self, decision: Decision, chosen: Decision | None, paused: Mapping[str, Lane]) -> Decision:
@@ -190,7 +196,7 @@ class Router:
         try:
             provider = self._providers.of(connector)
             to = provider.destination(message.to)
-            provider.check(replace(message, to=to))
+            provider.check(message if message.to == to else replace(message, to=to))
         except UnusableError as error:
             return Decision(connector, rank, RouteOutcome.NOT_VERIFIED, str(error))
         except (ValueError, SendError) as refusal:

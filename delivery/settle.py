@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels import BY_REF
 from channels.base import Accepted
 from channels.errors import SendError
-from delivery import fallback, retry, route
+from channels.exchange import Exchange
+from delivery import fallback, optouts, retry, route
 from delivery.circuit import Circuits
 from delivery.fallback import through
+from delivery.metrics import Meters
+from delivery.optouts import OPTED_OUT, Wish
 from delivery.outbound import outbound
 from delivery.route import Candidates, Route, Router
-from delivery.verdict import BREAKDOWNS, Finished, Verdict, decide, failure_of
-from models import connectors, lanes, messages, queue
+from delivery.verdict import BREAKDOWNS, POISON, Finished, Verdict, decide, failure_of, is_poison
+from models import connectors, lanes, messages, queue, redaction
 from models.base import now
 from models.connectors import CircuitState, ComponentStatus, Connector, Stage
 from models.messages import RANK, MessageStatus
+from models.optouts import OptOutSource
 from models.queue import Again
 from models.timeline import TimelineSource, channel_changed, message_changed
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -59,7 +66,11 @@ async def settle(session: AsyncSession, router: Router, circuits: Circuits, fini
     held = await queue.held(session, [item.claim for item in finished])
     writing = Writing(await messages.statuses(session, [item.claim.message_id for item in finished]))
     verdicts = await _decide_all(session, finished, at)
+    late = [item.claim.message_id for item in finished if item.claim.message_id not in held]
+    forgotten = await redaction.redacted(session, late) if late else set()
     for item, verdict in zip(finished, verdicts, strict=True):
+        if item.claim.message_id in forgotten:
+            item, verdict = _wordless(item, verdict)
         writing.attempts.append(_attempt(item, verdict))
         if item.claim.message_id in held:
             await _decide_job(session, router, item, verdict, writing)
@@ -67,11 +78,36 @@ async def settle(session: AsyncSession, router: Router, circuits: Circuits, fini
             _late(session, item, verdict, writing)
     await _write(session, writing)
     await _tell_of_connectors(session, circuits, finished, verdicts)
+    for item in finished:
+        if isinstance(item.outcome.result, SendError) and item.outcome.result.code == OPTED_OUT.code:
+            await _remember_opt_out(session, item)
     for item in writing.fallen:
         message = await messages.get(session, item.message.workspace_id, item.message.id)
         if message is not None:
             await fallback.take_next(session, router, message)
     return Settled(verdicts, writing.sent)
+
+
+def report(meters: Meters, finished: Sequence[Finished], settled: Settled) -> None:
+    """What was settled is committed: count it, and tell of every message that nobody will try again because we break on it."""
+    for item, verdict in zip(finished, settled.verdicts, strict=True):
+        meters.attempt(item, verdict)
+        if is_poison(verdict):
+            claim = item.claim
+            log.error(
+                "message_poisoned",
+                message_id=claim.message_id,
+                workspace_id=claim.workspace_id,
+                connector_id=claim.connector_id,
+                attempt=claim.attempt,
+                code=POISON,
+            )
+
+
+async def _remember_opt_out(session: AsyncSession, item: Finished) -> None:
+    """The provider keeps this recipient from us: the next message need not go there to find that out."""
+    message, channel_type = item.message, item.connector.channel_type
+    await optouts.add(session, Wish(message.workspace_id, channel_type, message.to, OptOutSource.PROVIDER))
 
 
 async def _decide_all(session: AsyncSession, finished: Sequence[Finished], at: dt.datetime) -> list[Verdict]:
@@ -101,7 +137,14 @@ async def _decide_job(session: AsyncSession, router: Router, item: Finished, ver
         return
     if verdict.again_at is not None:
         tries = item.claim.tries + (1 if verdict.counts else 0)
-        writing.again.append(Again(message_id=item.message.id, lane_id=item.connector.id, run_at=verdict.again_at, tries=tries))
+        again = Again(
+            message_id=item.message.id,
+            lane_id=item.connector.id,
+            run_at=verdict.again_at,
+            tries=tries,
+            is_suspect=verdict.suspects,
+        )
+        writing.again.append(again)
     else:
         writing.done.append(item.message.id)
     _move(session, item, verdict, writing)
@@ -119,6 +162,20 @@ def _late(session: AsyncSession, item: Finished, verdict: Verdict, writing: Writ
         _rise(session, item, verdict, writing)
     else:
         _remember(item, verdict, writing)
+
+
+def _wordless(item: Finished, verdict: Verdict) -> tuple[Finished, Verdict]:
+    """Of a message that was redacted meanwhile: what became of it, without its words. Nothing is left to try again with."""
+    external_id, error = verdict.values.get("external_id"), verdict.error
+    values = {
+        **verdict.values,
+        **({"external_id": messages.alias(external_id)} if external_id else {}),
+        **({"failure": redaction.wordless(verdict.values["failure"])} if verdict.values.get("failure") else {}),
+    }
+    if error is not None:
+        error = SendError(error.kind, error.code, redaction.FORGOTTEN, provider_code=error.provider_code)
+    outcome = replace(item.outcome, exchange=Exchange())
+    return replace(item, outcome=outcome), replace(verdict, detail=None, values=values, error=error, again_at=None)
 
 
 def _entry(item: Finished, due: dt.datetime) -> dict[str, Any]:
@@ -201,7 +258,7 @@ def _attempt(item: Finished, verdict: Verdict) -> dict[str, Any]:
     return {
         "message_id": item.claim.message_id,
         "number": item.claim.attempt,
-        "finished_at": now(),
+        "finished_at": outcome.ended_at,
         "duration_ms": outcome.duration_ms,
         "outcome": verdict.word,
         "external_id": verdict.values.get("external_id"),
@@ -227,6 +284,8 @@ async def _tell_of_connectors(
             pauses[item.connector.id] = max(verdict.pause_until, pauses.get(item.connector.id, verdict.pause_until))
         if verdict.blames and verdict.error is not None:
             blamed[item.connector.id] = (item.connector, verdict.error)
+    if states or pauses:
+        await lanes.lock(session, {*states, *pauses})
     for _, (connector, state) in sorted(states.items()):
         await circuits.change(session, connector, state)
     for _, (connector, error) in sorted(blamed.items()):
@@ -236,14 +295,14 @@ async def _tell_of_connectors(
 
 
 async def _blame(session: AsyncSession, connector: Connector, error: SendError) -> None:
+    """What waits for the connector is kept back until it works again, rather than refused one by one."""
     values = {
         "stage": Stage.INACTIVE,
         "component_status": ComponentStatus.ERROR,
         "status_error": error.message[:1000],
         "is_verified": False,
     }
-    if connector.component_status == ComponentStatus.ERROR:
-        return
-    changed = await connectors.set_status(session, connector.workspace_id, connector.id, connector.config_revision, values)
+    changed = await connectors.hold(session, connector.workspace_id, connector.id, connector.config_revision, values)
     if changed is not None:
+        log.warning("connector_held", connector_id=connector.id, workspace_id=connector.workspace_id, code=error.code)
         channel_changed(session, changed, "updated", connector.stage, "delivery")

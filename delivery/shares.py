@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from models.queue import OTP, BusyLane
+from models.busy import BusyLane
+from models.queue import OTP
 
-MOST = 100
+MOST = 256
 LEAST_URGENT_FIRST = 8  # every so many passes, so that nothing starves
 GENEROSITY = 4  # times its part: few lanes have as much as they may take
 
 
 class Share(NamedTuple):
-    """How much may be taken of a lane: of any kind, and of one-time passwords."""
+    """How much may be taken of a lane: of any kind, and of one-time passwords. Those may be there behind a suspect."""
 
     lane: BusyLane
     common: int
@@ -29,7 +30,7 @@ def among(lanes: Sequence[BusyLane], slots: int, taken: int, number: int) -> lis
     shares = []
     for lane in _ordered(lanes, number):
         fair = max(1, GENEROSITY * free // (len(of_workspace) * of_workspace[lane.workspace_id]))
-        urgent = min(free, fair, MOST) if lane.top == OTP else 0
+        urgent = min(free, fair, MOST) if lane.top <= OTP else 0
         common = min(common_free, fair, MOST)
         free -= max(urgent, common)
         common_free -= common

@@ -8,27 +8,30 @@ TRANSIENT        tried again later; elsewhere when this connector has had its ch
                  when the policy gives up
 THROTTLED        tried again when the provider's pause is over; the try is not held against the message
 UNKNOWN_OUTCOME  UNKNOWN, unless the provider deduplicates: then as TRANSIENT, at the same connector, and FAILED as POISON
-                 when we break on it again and again
+                 when we break on it again and again; before the last time it becomes a suspect, and is sent while no other
+                 is
 not_sent         we gave up before the message had left: it goes back as it was
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from channels.base import Accepted
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange
 from delivery import retry
+from models.base import now
 from models.connectors import Connector
-from models.messages import Message, MessageStatus
+from models.messages import MessageStatus
 from models.queue import Claim
 from models.timeline import TimelineSource
+from models.underway import Sendable
 
 MOST_BREAKDOWNS = 3
-WORKER_LOST, INTERNAL = "WORKER_LOST", "INTERNAL"
+WORKER_LOST, INTERNAL, POISON = "WORKER_LOST", "INTERNAL", "POISON"
 BREAKDOWNS = frozenset({WORKER_LOST, INTERNAL})
 RELEASED = frozenset({"WORKER_STOPPED", "WORKER_DELAYED"})
 
@@ -40,6 +43,7 @@ class Outcome:
     result: Accepted | SendError
     exchange: Exchange
     duration_ms: float | None = None
+    ended_at: dt.datetime = field(default_factory=now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +51,16 @@ class Finished:
     """An attempt whose outcome is to be written down."""
 
     claim: Claim
-    message: Message
+    message: Sendable
     connector: Connector
     outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """`word` is the attempt's outcome, `status` the message's. `again_at` puts the job back; `elsewhere` says that another
-    connector should get it, if there is one; `pause_until` rests the connector; `blames` marks it as not working."""
+    """`word` is the attempt's outcome, `status` the message's. `again_at` puts the job back, `suspects` for a last chance;
+    `elsewhere` says that another connector should get it, if there is one; `pause_until` rests the connector; `blames` marks it
+    as not working."""
 
     word: str
     status: MessageStatus
@@ -68,6 +73,7 @@ class Verdict:
     elsewhere: bool = False
     pause_until: dt.datetime | None = None
     blames: bool = False
+    suspects: bool = False
 
 
 def decide(finished: Finished, at: dt.datetime, deduplicates: bool = False, breakdowns: int = 0) -> Verdict:
@@ -123,7 +129,7 @@ def _failed(
 
 def _transient(finished: Finished, error: SendError, at: dt.datetime, may_move: bool = True) -> Verdict:
     message, tries = finished.message, finished.claim.tries + 1
-    due = retry.next_try(message.flow, tries, _begun(message), at)
+    due = retry.next_try(message.flow, tries, begun(message), at)
     if due is None:
         return _failed(error, elsewhere=may_move)
     if message.expires_at is not None and due >= message.expires_at:
@@ -132,15 +138,20 @@ def _transient(finished: Finished, error: SendError, at: dt.datetime, may_move: 
     return _again("RETRY", error, due, counts=True, elsewhere=elsewhere)
 
 
-def _begun(message: Message) -> dt.datetime:
+def begun(message: Sendable) -> dt.datetime:
     """Since when it may be sent: what was scheduled has not grown old by waiting for its time."""
     return max(message.created_at, message.scheduled_at or message.created_at)
+
+
+def is_too_old(message: Sendable, at: dt.datetime) -> bool:
+    """Whether its policy gives it up, however its connector fares."""
+    return at >= begun(message) + retry.POLICIES[message.flow].age
 
 
 def _throttled(finished: Finished, error: SendError, at: dt.datetime) -> Verdict:
     message = finished.message
     until = at + retry.pause(error.retry_after)
-    if until >= _begun(message) + retry.POLICIES[message.flow].age:
+    if is_too_old(message, until):
         return _failed(error, elsewhere=True, pause_until=until)
     if message.expires_at is not None and until >= message.expires_at:
         return _expired(error, elsewhere=True, pause_until=until)
@@ -150,8 +161,9 @@ def _throttled(finished: Finished, error: SendError, at: dt.datetime) -> Verdict
 def _retried(finished: Finished, error: SendError, at: dt.datetime, breakdowns: int) -> Verdict:
     if breakdowns >= MOST_BREAKDOWNS:
         text = f"We broke {breakdowns} times while sending this message; it is not tried again."
-        return _failed(SendError(FailureKind.UNKNOWN_OUTCOME, "POISON", text))
-    return _transient(finished, error, at, may_move=False)
+        return _failed(SendError(FailureKind.UNKNOWN_OUTCOME, POISON, text))
+    verdict = _transient(finished, error, at, may_move=False)
+    return replace(verdict, suspects=breakdowns == MOST_BREAKDOWNS - 1)
 
 
 def _unknown(error: SendError) -> Verdict:
@@ -206,6 +218,11 @@ EXPIRED = SendError(FailureKind.EXPIRED, "MESSAGE_EXPIRED", "The message was not
 def not_sent(code: str, text: str) -> Outcome:
     """We gave up before the message had left; `code` is one of RELEASED."""
     return Outcome(SendError(FailureKind.TRANSIENT, code, text), Exchange())
+
+
+def is_poison(verdict: Verdict) -> bool:
+    """Whether the message was given up because we broke on it too often."""
+    return verdict.error is not None and verdict.error.code == POISON
 
 
 def is_released(result: SendError) -> bool:

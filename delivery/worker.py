@@ -19,29 +19,37 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange
 from delivery import fallback, receipts, retry, shares
-from delivery.attempt import hand_over
+from delivery.attempt import hand_over, write_line
 from delivery.circuit import Circuits
 from delivery.evacuation import Evacuations
-from delivery.metrics import Meters, due_at, seconds
+from delivery.metrics import Meters
 from delivery.outbound import outbound
 from delivery.providers import Providers
+from delivery.recovery import Recovery
 from delivery.route import Router
-from delivery.settle import Settled, settle
-from delivery.verdict import EXPIRED, WORKER_LOST, Finished, Outcome, not_sent
-from models import clocks, connectors, messages, queue, workers
+from delivery.settle import report, settle
+from delivery.verdict import EXPIRED, Finished, Outcome, not_sent
+from delivery.withheld import skipped, withhold
+from models import busy, clocks, connectors, messages, queue, underway, workers
 from models.base import now
 from models.bell import JOBS, Bell
+from models.busy import BusyLane
 from models.connectors import CircuitState, Connector
 from models.database import Database, is_passing
-from models.messages import Message, MessageStatus
-from models.queue import BusyLane, Claim
+from models.messages import MessageStatus
+from models.queue import OTP, SUSPECT, Claim
 from models.timeline import TimelineSource, message_changed
+from models.underway import Underway
 
 HINT = JOBS
 POLL_SECONDS = 0.25
 LEASE = dt.timedelta(seconds=90)
 LATEST_START = 0.6  # of the lease
 BATCH = 256
+SLICE = 4  # hand-overs begun at once: whoever else waits for the loop has it in between
+GATHER_SECONDS = 0.02
+MATCH_SECONDS = 0.05
+STORE_GATHER_SECONDS = 0.005
 RETRY_STORE_SECONDS = 0.3
 STORE_SECONDS = 5.0
 CHORES_SECONDS = 1.0
@@ -75,15 +83,21 @@ class Worker:
         self._name = secrets.token_hex(8)
         self._circuits = circuits or Circuits()
         self._evacuations = Evacuations(database, router)
+        self._recovery = Recovery(database, router, self._circuits, meters, self._name)
         self._lease = lease
         self._nap = POLL_SECONDS
         self._wake = asyncio.Event()
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._finished: list[Finished] = []
         self._some_finished = asyncio.Event()
+        self._unstored = 0
+        self._sent: list[tuple[str, str]] = []
+        self._passing = asyncio.Lock()
+        self._claiming: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._claiming.set_result(None)
+        self._promised = 0
         self._stopping = False
-        self._chores_at = 0.0
-        self._beat_at = 0.0
+        self._claimed_at = self._chores_at = self._beat_at = 0.0
         self._passes = 0
         self._outage = False
         self._attempts = log.bind()  # bound once: every attempt writes a line
@@ -96,7 +110,7 @@ class Worker:
     async def run(self) -> None:
         """Until cancelled, which `stop` should precede. A database that is away is waited for."""
         unlisten = self._bell.listen(lambda hint: self._wake.set() if hint == HINT else None)
-        writer = asyncio.create_task(self._write_down())
+        helpers = [asyncio.create_task(self._write_down()), asyncio.create_task(self._match_receipts())]
         recovered = not self._alone
         try:
             while True:
@@ -104,10 +118,11 @@ class Worker:
                 worked = False
                 try:
                     if not recovered:
-                        await self._recover(None)
+                        await self._recovery.run(None)
                     recovered = True
                     await self._beat()
-                    worked = not self._stopping and await self._pass()
+                    async with self._passing:
+                        worked = not self._stopping and await self._pass()
                     self._available()
                 except Exception as error:
                     self._unavailable(error, "dispatch_failed")
@@ -115,8 +130,9 @@ class Worker:
                     await self._rest()
         finally:
             unlisten()
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
+            for helper in (*helpers, self._claiming):
+                helper.cancel()
+            await asyncio.gather(*helpers, self._claiming, return_exceptions=True)
 
     async def stop(self, drain_seconds: float) -> None:
         """Claim no more and wait for what is in flight. What has not left by then goes back to the queue."""
@@ -137,6 +153,8 @@ class Worker:
     async def _idle(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
+                async with self._passing:  # what is being claimed is in flight only after that
+                    await asyncio.wait({self._claiming})
                 while self._in_flight:
                     await self._rest()
         return not self._in_flight
@@ -152,37 +170,79 @@ class Worker:
         if time.monotonic() >= self._chores_at:
             self._chores_at = time.monotonic() + CHORES_SECONDS
             await self._chores()
-        async with self._database.read() as session:
-            due, lanes = await queue.next_due(session), await queue.busy_lanes(session)
+        is_idle = self._claiming.done()  # before the look: a claim that ends after it has changed what is seen
+        reader = self._database.reader
+        due, lanes = await busy.next_due(reader), await busy.busy_lanes(reader)
         if due is not None and due <= now():
             await self._promote()
             return True
         self._nap = min([POLL_SECONDS, *(lane.rests for lane in lanes if lane.rests > 0)])
         lanes = [lane for lane in lanes if lane.rests <= 0]
-        return bool(lanes) and self._concurrency > self.in_flight and await self._claim(lanes)
+        urgent = [lane for lane in lanes if lane.top <= OTP]
+        if urgent and (self._passes + 1) % shares.LEAST_URGENT_FIRST and await self._claim(urgent, only_urgent=True):
+            return True
+        early = self._claimed_at + GATHER_SECONDS - time.monotonic()
+        if early > 0 and self._is_full:
+            self._nap = min(self._nap, early)
+        elif lanes and self._free > 0 and is_idle:
+            self._claiming = asyncio.create_task(self._claim_aside(lanes))
+        return False
 
-    async def _claim(self, lanes: Sequence[BusyLane]) -> bool:
+    @property
+    def _free(self) -> int:
+        """Slots left by what is claimed and handed over now, and by outcomes when the database is behind with them."""
+        return self._concurrency - self._promised - max(self.in_flight - self._unstored, self.in_flight - self._concurrency)
+
+    @property
+    def _is_full(self) -> bool:
+        """Too little is free to be worth a claim, unless something is urgent or has waited for long."""
+        return self._free < self._concurrency // 2
+
+    async def _claim_aside(self, lanes: Sequence[BusyLane]) -> None:
+        """What is not urgent is claimed aside, so that what is urgent need not wait for it."""
+        try:
+            if await self._claim(lanes):
+                self._wake.set()
+        except Exception as error:
+            self._unavailable(error, "dispatch_failed")
+
+    async def _claim(self, lanes: Sequence[BusyLane], only_urgent: bool = False) -> bool:
         self._passes += 1
-        started = False
-        async with self._database.write() as session:
-            claims = []
-            for lane, common, urgent in shares.among(lanes, self._concurrency, self.in_flight, self._passes):
-                claims += await queue.claim(session, lane.id, self._name, common, urgent, self._lease)
-            begun = await self._begin(session, claims) if claims else []
-        for claim, message, connector in begun:
-            self._start(claim, message, connector)
-            started = True
-        return started
+        wanted = shares.among(lanes, self._concurrency, self._concurrency - self._free, self._passes)
+        if not wanted:
+            return False
+        promised = sum(max(common, urgent) for _lane, common, urgent in wanted)
+        self._promised += promised
+        try:
+            async with self._database.write() as session:
+                claims = []
+                for lane, common, urgent in wanted:
+                    limit = 0 if only_urgent else common
+                    suspect = lane.top == SUSPECT and not only_urgent
+                    claims += await queue.claim(session, lane.id, self._name, limit, urgent, self._lease, suspect)
+                begun = await self._begin(session, claims) if claims else []
+        finally:
+            self._promised -= promised
+        await self._start(begun, time.monotonic())
+        return bool(begun)
 
-    async def _begin(self, session: AsyncSession, claims: Sequence[Claim]) -> list[tuple[Claim, Message, Connector]]:
+    async def _start(self, begun: Sequence[tuple[Claim, Underway, Connector]], claimed_at: float) -> None:
+        self._claimed_at = claimed_at
+        for claim, message, connector in begun:
+            self._in_flight[claim.message_id] = asyncio.create_task(self._attempt(claim, message, connector, claimed_at))
+            if len(self._in_flight) % SLICE == 0:
+                await asyncio.sleep(0)
+
+    async def _begin(self, session: AsyncSession, claims: Sequence[Claim]) -> list[tuple[Claim, Underway, Connector]]:
         """The messages of claimed jobs, moved to PROCESSING. One that is not waiting any more loses its job."""
         through = await self._through(session, claims)
-        found = {m.id: m for m in await messages.begin(session, [claim.message_id for claim in claims])}
+        found = {m.id: m for m in await underway.begin(session, [claim.message_id for claim in claims])}
         idle = [claim for claim in claims if claim.message_id not in found]
         if idle:
             await queue.finish(session, [claim.message_id for claim in idle])
-            await messages.write_attempts(session, [_skipped(claim) for claim in idle])
-        kept = [claim for claim in claims if claim.message_id in found]
+            await messages.write_attempts(session, [skipped(claim) for claim in idle])
+        withheld = await withhold(session, self._router, claims, found)
+        kept = [claim for claim in claims if claim.message_id in found and claim.message_id not in withheld]
         for claim in kept:
             source = TimelineSource.DISPATCHER
             message_changed(session, found[claim.message_id], MessageStatus.QUEUED, source, attempt=claim.attempt)
@@ -201,11 +261,7 @@ class Worker:
                 await self._circuits.change(session, connector, CircuitState.HALF_OPEN)
         return found
 
-    def _start(self, claim: Claim, message: Message, connector: Connector) -> None:
-        attempt = self._attempt(claim, message, connector, time.monotonic())
-        self._in_flight[claim.message_id] = asyncio.create_task(attempt)
-
-    async def _attempt(self, claim: Claim, message: Message, connector: Connector, claimed_at: float) -> None:
+    async def _attempt(self, claim: Claim, message: Underway, connector: Connector, claimed_at: float) -> None:
         try:
             outcome = await self._outcome(claim, message, connector, claimed_at)
         except asyncio.CancelledError:
@@ -213,11 +269,14 @@ class Worker:
         except Exception:
             log.exception("attempt_not_begun", message_id=claim.message_id)
             outcome = not_sent("INTERNAL", "An internal error kept the attempt from beginning.")
-        self._log(claim, message, outcome)
+        write_line(self._attempts, claim, message, outcome)
         self._finished.append(Finished(claim, message, connector, outcome))
+        self._unstored += 1
         self._some_finished.set()
+        if not self._is_full and self._claiming.done():
+            self._wake.set()
 
-    async def _outcome(self, claim: Claim, message: Message, connector: Connector, claimed_at: float) -> Outcome:
+    async def _outcome(self, claim: Claim, message: Underway, connector: Connector, claimed_at: float) -> Outcome:
         if message.expires_at is not None and message.expires_at <= now():
             return Outcome(EXPIRED, Exchange())
         if time.monotonic() - claimed_at > self._lease.total_seconds() * LATEST_START:
@@ -228,16 +287,20 @@ class Worker:
             log.error("connector_unusable", connector_id=connector.id, reason=type(error).__name__)
             text = "The connector's configuration cannot be used any more; save it again."
             return Outcome(SendError(FailureKind.CONFIGURATION, "CONNECTOR_UNUSABLE", text), Exchange())
-        return await hand_over(provider, wire, outbound(message, claim.attempt))
+        return await hand_over(provider, wire, outbound(message, claim.attempt, self._providers.links.of(message)))
 
     async def _write_down(self) -> None:
-        """Store outcomes as they come, as many in one transaction as came while the last one was written."""
+        """Store outcomes as they come: in one transaction those that came while the last one was written, and those that come
+        right after one another."""
         while True:
             await self._some_finished.wait()
+            if len(self._finished) < min(BATCH, self.in_flight // 2):
+                await asyncio.sleep(STORE_GATHER_SECONDS)
             self._some_finished.clear()
             while self._finished:
                 batch, self._finished = self._finished[:BATCH], self._finished[BATCH:]
                 await self._store(batch)
+                self._unstored -= len(batch)
                 for item in batch:
                     self._in_flight.pop(item.claim.message_id, None)
                 self._wake.set()
@@ -269,20 +332,23 @@ class Worker:
                     await self._store_singly(batch)
                     return
                 await asyncio.sleep(RETRY_STORE_SECONDS)
-        self._meter(batch, settled)
-        try:
-            self._meters.deliver(await receipts.catch_up(self._database, settled.sent))
-        except Exception:
-            log.exception("receipts_not_taken", messages=len(settled.sent))  # a chore looks for them again
+        report(self._meters, batch, settled)
+        self._sent += settled.sent
 
     async def _store_singly(self, batch: Sequence[Finished]) -> None:
         if len(batch) > 1:
             for item in batch:
                 await self._store([item])
 
-    def _meter(self, batch: Sequence[Finished], settled: Settled) -> None:
-        for item, verdict in zip(batch, settled.verdicts, strict=True):
-            self._meters.attempt(item, verdict)
+    async def _match_receipts(self) -> None:
+        """Take the receipts that came before their message was known to be sent, for many messages at a time."""
+        while True:
+            await asyncio.sleep(MATCH_SECONDS)
+            sent, self._sent = self._sent, []
+            try:
+                self._meters.deliver(await receipts.catch_up(self._database, sent))
+            except Exception:
+                log.exception("receipts_not_taken", messages=len(sent))  # a chore looks for them again
 
     async def _promote(self) -> None:
         """Jobs whose time has come: retries, and messages that were scheduled."""
@@ -300,26 +366,7 @@ class Worker:
             await clocks.set_right(session, retry.LONGEST_WAIT)
         await self._evacuations.run()
         self._meters.deliver(await receipts.catch_up_all(self._database))
-        await self._recover(now())
-
-    async def _recover(self, before: dt.datetime | None) -> None:
-        """Attempts whose worker is gone: nobody knows what became of them."""
-        while await self._recover_some(before):
-            pass
-
-    async def _recover_some(self, before: dt.datetime | None) -> int:
-        settled = None
-        async with self._database.write() as session:
-            lost = await queue.lost(session, before, self._name)
-            finished = [item for claim in lost if (item := await _lost(session, claim)) is not None]
-            known = {item.claim.message_id for item in finished}
-            await queue.finish(session, [claim.message_id for claim in lost if claim.message_id not in known])
-            if finished:
-                log.warning("attempts_lost", messages=len(finished))
-                settled = await settle(session, self._router, self._circuits, finished)
-        if settled is not None:
-            self._meter(finished, settled)
-        return len(lost)
+        await self._recovery.run(now())
 
     async def _beat(self) -> None:
         """Say that this process lives, so that its claims are left to it."""
@@ -327,34 +374,3 @@ class Worker:
             async with self._database.write() as session:
                 await workers.beat(session, self._name)
             self._beat_at = time.monotonic() + BEAT_SECONDS
-
-    def _log(self, claim: Claim, message: Message, outcome: Outcome) -> None:
-        """`queue_wait_ms` runs from when the message was due, so that a later attempt's has the earlier ones in it."""
-        result = outcome.result
-        waited = 1000 * seconds(due_at(message), now()) - (outcome.duration_ms or 0)
-        failure = {"kind": result.kind.value, "code": result.code} if isinstance(result, SendError) else {}
-        self._attempts.info(
-            "attempt",
-            message_id=claim.message_id,
-            workspace_id=claim.workspace_id,
-            connector_id=claim.connector_id,
-            attempt=claim.attempt,
-            outcome="refused" if failure else "accepted",
-            queue_wait_ms=round(max(0.0, waited), 3),
-            duration_ms=outcome.duration_ms,
-            provider_status=outcome.exchange.provider_status,
-            **failure,
-        )
-
-
-def _skipped(claim: Claim) -> dict[str, object]:
-    return {"message_id": claim.message_id, "number": claim.attempt, "finished_at": now(), "outcome": "SKIPPED"}
-
-
-async def _lost(session: AsyncSession, claim: Claim) -> Finished | None:
-    message = await messages.get(session, claim.workspace_id, claim.message_id)
-    found = await connectors.by_ids(session, claim.workspace_id, [claim.connector_id])
-    if message is None or not found:
-        return None
-    text = "The process that was sending this stopped; the provider may or may not have the message."
-    return Finished(claim, message, found[0], Outcome(SendError(FailureKind.UNKNOWN_OUTCOME, WORKER_LOST, text), Exchange()))

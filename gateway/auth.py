@@ -1,4 +1,4 @@
-"""Who is asking: a bearer token becomes a Viewer, or the request is refused with a fixed sentence.
+"""Who is asking: a token or an API key becomes a Viewer, or the request is refused with a fixed sentence.
 
 The key that verifies comes from the settings alone, never from the token: either our secret (HS256) or the published keys of
 one identity provider. Of a token's header only `kid` is read, to choose among those keys.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import hashlib
 import re
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,10 +20,13 @@ from typing import Any, Protocol
 import jwt
 import structlog
 
+from gateway.doorkeeper import Doorkeeper
 from gateway.settings import Settings
+from resolvers.key_texts import START
 from resolvers.problems import Problem, RequestErrorCode
 from resolvers.viewer import SCOPES, Viewer
 
+REMEMBERED = 1_024  # tokens
 LEEWAY = 30  # seconds a clock may be wrong
 TOKEN_LIMIT = 8 * 1024
 KEYS_FRESH = 300.0  # seconds published keys are used without asking again
@@ -30,8 +35,9 @@ KEYS_COOLDOWN = 60.0  # seconds between two questions, so that invented key ids 
 KEYS_TIMEOUT = 5.0
 LONGEST_LIFE = dt.timedelta(days=3650)
 
-MISSING = "Send a token: Authorization: Bearer <token>."
-MALFORMED = "The Authorization header does not hold a bearer token."
+MISSING = "Send a token or an API key: Authorization: Bearer <token or key>."
+MALFORMED = "The Authorization header does not hold a bearer token or an API key."
+SEVERAL = "Send one credential: Authorization or X-API-Key, not both."
 EXPIRED = "The token has expired."
 INVALID = "The token is not valid."
 NO_WORKSPACE = "The token's workspace does not exist."
@@ -56,6 +62,7 @@ class WorkspaceRow(Protocol):
 
 
 LoadWorkspace = Callable[[str], Awaitable[WorkspaceRow | None]]
+AdmitKey = Callable[[str], Awaitable[Viewer]]
 
 
 class PublishedKeys:
@@ -124,20 +131,57 @@ class Claims:
 
 
 class Authenticator:
-    """Turns headers (or a socket's connection_init payload) into a Viewer."""
+    """Turns headers (or a socket's connection_init payload) into a Viewer. `admit_key` is given the text of an API key."""
 
-    def __init__(self, settings: Settings, load_workspace: LoadWorkspace, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        load_workspace: LoadWorkspace,
+        admit_key: AdmitKey,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._load_workspace = load_workspace
+        self._admit_key = admit_key
+        self._door = Doorkeeper(settings.auth_failures, clock)
         self._algorithms = list(settings.jwt_algorithms)
         self._issuer = settings.jwt_issuer
         self._audience = settings.jwt_audience
         self._secret = None if settings.jwt_jwks_url else _secret_of(settings)
+        self._known: OrderedDict[bytes, Viewer] = OrderedDict()
         url = settings.jwt_jwks_url
         self._published = PublishedKeys(url, settings.jwt_algorithms, clock) if url else None
 
     async def authenticate(self, headers: Mapping[str, object]) -> Viewer:
-        """Raises Problem(UNAUTHENTICATED) with a sentence that never repeats anything of the token."""
-        claims = await self._verified(_bearer_token(headers))
+        """Raises Problem(UNAUTHENTICATED) with a sentence that never repeats anything of the credential, and RATE_LIMITED to an
+        address that was refused too often."""
+        credential = _credential(headers)
+        fingerprint = hashlib.sha256(credential.encode()).digest()
+        self._door.check(fingerprint)
+        try:
+            viewer = await self._viewer(credential, fingerprint)
+        except Problem as problem:
+            if problem.code is RequestErrorCode.UNAUTHENTICATED and problem.message != NO_KEYS:
+                self._door.refused()
+            raise
+        self._door.admitted(fingerprint)
+        return viewer
+
+    async def _viewer(self, credential: str, fingerprint: bytes) -> Viewer:
+        """Who comes with it. A token that our own secret signed is looked into once: from then on it can only expire, for a
+        workspace is never removed, nor given to another organization."""
+        if credential.startswith(START):
+            return await self._admit_key(credential)
+        known = self._known.get(fingerprint)
+        if known is not None and known.expires_at is not None and dt.datetime.now(dt.UTC) < known.expires_at:
+            return known
+        viewer = await self._bearer(await self._decoded(credential))
+        if self._secret is not None:
+            self._known[fingerprint] = viewer
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return viewer
+
+    async def _bearer(self, claims: Claims) -> Viewer:
         workspace = await self._load_workspace(claims.workspace_id)
         if workspace is None:
             raise _refusal(NO_WORKSPACE)
@@ -150,7 +194,7 @@ class Authenticator:
             expires_at=claims.expires_at,
         )
 
-    async def _verified(self, token: str) -> Claims:
+    async def _decoded(self, token: str) -> Claims:
         try:
             return Claims.read(self._decode(token, self._secret or await self._published_key(token)))
         except jwt.ExpiredSignatureError:
@@ -238,17 +282,25 @@ def _refusal(sentence: str) -> Problem:
     return Problem(RequestErrorCode.UNAUTHENTICATED, sentence)
 
 
-def _bearer_token(headers: Mapping[str, object]) -> str:
-    values = [value for name, value in headers.items() if name.lower() == "authorization"]
-    if not values:
+def _credential(headers: Mapping[str, object]) -> str:
+    """The only token or key among the headers. One that begins like a key is one; only `Bearer` may name a token."""
+    given = [(name.lower(), value) for name, value in headers.items()]
+    authorization = [value for name, value in given if name == "authorization"]
+    keys = [value for name, value in given if name == "x-api-key"]
+    if not authorization and not keys:
         raise _refusal(MISSING)
+    if authorization and keys:
+        raise _refusal(SEVERAL)
+    values = authorization or [f"AccessKey {value}" if isinstance(value, str) else value for value in keys]
     if len(values) > 1 or not isinstance(values[0], str) or len(values[0]) > TOKEN_LIMIT:
         raise _refusal(MALFORMED)
-    scheme, _, token = values[0].strip().partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or token.count(".") != 2 or not token.isascii() or not token.isprintable():
+    scheme, _, text = values[0].strip().partition(" ")
+    text = text.strip()
+    is_key = text.startswith(START) and scheme.lower() in ("bearer", "accesskey")
+    is_token = text.count(".") == 2 and scheme.lower() == "bearer"
+    if not (is_key or is_token) or not text.isascii() or not text.isprintable():
         raise _refusal(MALFORMED)
-    return token
+    return text
 
 
 def _scopes(value: object) -> frozenset[str]:

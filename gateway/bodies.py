@@ -72,8 +72,9 @@ def request_from_json(value: object) -> Request:
         variables=_member(value, "variables", dict),
         operation_name=_member(value, "operationName", str),
         extensions=_member(value, "extensions", dict),
+        document_id=_member(value, "documentId", str),
     )
-    if request.query is None and not (request.extensions or {}).get("persistedQuery"):
+    if request.query is None and request.document_id is None and not (request.extensions or {}).get("persistedQuery"):
         raise malformed("The request has no query.")
     return request
 
@@ -81,7 +82,7 @@ def request_from_json(value: object) -> Request:
 def request_from_query(query_string: bytes) -> Request:
     """The request in a URL: `variables` and `extensions` are JSON texts."""
     parameters = _parameters(query_string)
-    value: dict[str, Any] = {name: parameters.get(name) for name in ("query", "operationName")}
+    value: dict[str, Any] = {name: parameters.get(name) for name in ("query", "operationName", "documentId")}
     for name in "variables", "extensions":
         if text := parameters.get(name):
             value[name] = parse_json(text)
@@ -90,7 +91,7 @@ def request_from_query(query_string: bytes) -> Request:
 
 def asks_nothing(query_string: bytes) -> bool:
     """Whether a URL carries no GraphQL request: what a browser opens."""
-    return b"query=" not in query_string and b"extensions=" not in query_string
+    return not any(name in query_string for name in (b"query=", b"extensions=", b"documentId="))
 
 
 def _parameters(query_string: bytes) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The command line: `patchbay serve | worker | migrate | token`."""
+"""The command line: `patchbay serve | worker | migrate | token | rotate-secrets | verify-audit`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from rich.console import Console
 
 from gateway import keys, logs
 from gateway.auth import mint, parse_ttl
-from gateway.serve import current_database, only_process, open_database, prepare, serve, work
 from gateway.settings import Settings, SettingsError
+from gateway.storage import current_database, only_process, open_database, prepare
+from models import audit, workspaces
 from models import migrate as migrations
-from models import workspaces
 from models.database import Database
+from models.rotation import Rotation, rotate
 from models.vault import Vault
 from models.workspaces import Workspace
 from resolvers.workspaces import LONGEST_NAME
@@ -53,6 +54,8 @@ def serve_command(
 
 
 async def _serve(settings: Settings, worker: bool, first_start: bool) -> None:
+    from gateway.serve import serve  # a second of imports that the other commands do without
+
     workspace = await prepare(settings, DEMO)
 
     async def started(address: str) -> None:
@@ -85,6 +88,8 @@ def worker_command() -> None:
 
 
 async def _work(settings: Settings) -> None:
+    from gateway.serve import work  # as above
+
     await prepare(settings, DEMO)
     await work(settings)
 
@@ -105,6 +110,39 @@ async def _migrate(settings: Settings) -> None:
             await migrations.upgrade(database.engine)
     finally:
         await database.close()
+
+
+@app.command("rotate-secrets")
+def rotate_command() -> None:
+    """Seal every stored secret under the first of PATCHBAY_SECRET_KEYS; may run beside servers that have that key."""
+    settings, _ = _ready()
+    done = uvloop.run(_rotate(settings))
+    out.print(f"{done.rewrapped} secrets were sealed anew, {done.current} were under the first key already.")
+    if done.unreadable:
+        names = ", ".join(done.unreadable)
+        raise SettingsError(f"No key there is opens the secrets of {names}: bring their key back, or give them anew.")
+
+
+async def _rotate(settings: Settings) -> Rotation:
+    vault = Vault.parse(settings.secret_keys.get_secret_value() if settings.secret_keys else "")
+    async with current_database(settings) as database:
+        return await rotate(database, vault)
+
+
+@app.command("verify-audit")
+def verify_audit_command() -> None:
+    """Look whether the audit log of any workspace was altered."""
+    settings, _ = _ready()
+    broken = uvloop.run(_broken(settings))
+    if broken:
+        raise SettingsError(*(f"The audit log of {name} is not as it was written from entry {seq} on." for name, seq in broken))
+    out.print("The audit logs are as they were written.")
+
+
+async def _broken(settings: Settings) -> list[tuple[str, int]]:
+    async with current_database(settings) as database, database.read() as session:
+        found = [(each.name, await audit.broken(session, each.id)) for each in await workspaces.everything(session)]
+    return [(name, seq) for name, seq in found if seq is not None]
 
 
 @app.command("token")

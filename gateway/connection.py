@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Coroutine, Hashable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
@@ -22,11 +22,13 @@ from gateway.frames import (
     Subscribe,
     complete_frame,
     error_frame,
+    framed,
     next_frame,
     pong,
     read_frame,
 )
-from gateway.http import Authenticate, MakeContext
+from gateway.http import Authenticate, MakeContext, Meter
+from gateway.operations import Operation
 from resolvers.problems import Problem, RequestErrorCode
 from resolvers.viewer import Viewer
 from schema.answers import Answer, present, present_exception
@@ -35,7 +37,9 @@ from schema.engine import Engine, Prepared
 
 _EVENTS_PER_TURN = 16
 _FAREWELL_SECONDS = 2.0
-_OWN_TASKS = 2  # reading and keeping alive
+_PING_FRAME = framed(PING.encode())
+
+SILENT = "The client does not answer."
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +53,42 @@ class Patience:
 
 
 class Connection:
-    """Reads frames until something asks to close; every other task of the socket is ended with it."""
+    """Reads frames until something asks to close; every task of the socket is ended with it.
+
+    `write`, where there is one, puts finished frames on the wire at once, or says that they must be sent and waited for.
+    """
+
+    __slots__ = (
+        "_authenticate",
+        "_beat",
+        "_engine",
+        "_farewell",
+        "_heard",
+        "_initialised",
+        "_limit",
+        "_make_context",
+        "_meter",
+        "_operations",
+        "_patience",
+        "_pinging",
+        "_receive",
+        "_send",
+        "_serving",
+        "_tasks",
+        "_write",
+        "viewer",
+    )
 
     def __init__(
         self,
         engine: Engine,
         authenticate: Authenticate,
         make_context: MakeContext,
+        meter: Meter,
         patience: Patience,
         receive: Receive,
         send: Send,
+        write: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._engine = engine
         self._authenticate = authenticate
@@ -66,46 +96,65 @@ class Connection:
         self._patience = patience
         self._receive = receive
         self._send = send
-        self._operations: dict[str, asyncio.Task[None]] = {}
+        self._write = write
+        self._meter = meter
+        self._operations: dict[str, Operation] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._timers: list[asyncio.TimerHandle] = []
-        self._farewell: asyncio.Future[CloseError | None] = asyncio.get_running_loop().create_future()
+        self._pinging: asyncio.Task[None] | None = None
+        self._limit: asyncio.TimerHandle | None = None
+        self._beat: asyncio.TimerHandle | None = None
+        self._serving: asyncio.Task[object] | None = None
+        self._farewell: CloseError | None = None
         self._initialised = False
         self._heard = True
         self.viewer: Viewer | None = None
-        self.closed = asyncio.Event()
 
     @property
     def operations(self) -> int:
-        """How many are running on it."""
+        """How many it carries, running or waiting."""
         return len(self._operations)
 
     async def run(self) -> None:
         """Serve the accepted socket until it is closed by either side."""
+        self._serving = asyncio.current_task()
         self._close_after(self._patience.init_timeout, 4408, "Connection initialisation timeout")
-        self._start(self._read())
         try:
-            farewell = await self._farewell
+            farewell = await self._read_to_the_end()
+            self._serving = None
+            self._stop_operations()
             if farewell is not None:
                 await self._say_goodbye(farewell)
         finally:
-            for timer in self._timers:
-                timer.cancel()
-            await self._end(list(self._tasks))
-            self.closed.set()
+            self._stop_operations()
+            for timer in (self._limit, self._beat):
+                if timer is not None:
+                    timer.cancel()
+            await self._end([*self._tasks, *((self._pinging,) if self._pinging else ())])
+
+    async def _read_to_the_end(self) -> CloseError | None:
+        """How the socket is to be closed; None if it is closed already. `close` cuts the reading short."""
+        try:
+            return await self._read()
+        except asyncio.CancelledError:
+            if self._farewell is None or self._serving is None or self._serving.uncancel():
+                raise
+            return self._farewell
 
     def close(self, code: int, reason: str) -> None:
         """Ask to close; the first to ask decides code and reason."""
-        self._leave(CloseError(code, reason))
-
-    def _leave(self, farewell: CloseError | None) -> None:
-        if not self._farewell.done():
-            self._farewell.set_result(farewell)
+        if self._farewell is None and self._serving is not None:
+            self._farewell = CloseError(code, reason)
+            self._serving.cancel()
 
     async def _say_goodbye(self, farewell: CloseError) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 await self._send({"type": "websocket.close", "code": farewell.code, "reason": farewell.reason})
+
+    def _stop_operations(self) -> None:
+        for operation in self._operations.values():
+            operation.stop()
+        self._operations.clear()
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks:
@@ -113,8 +162,7 @@ class Connection:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _close_after(self, seconds: float, code: int, reason: str) -> None:
-        loop = asyncio.get_running_loop()
-        self._timers.append(loop.call_later(max(0.0, seconds), self.close, code, reason))
+        self._limit = asyncio.get_running_loop().call_later(max(0.0, seconds), self.close, code, reason)
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -125,19 +173,19 @@ class Connection:
     async def _say(self, text: str) -> None:
         await self._send({"type": "websocket.send", "text": text})
 
-    async def _read(self) -> None:
+    async def _read(self) -> CloseError | None:
         try:
             while (message := await self._receive())["type"] == "websocket.receive":
                 self._heard = True
                 await self._obey(self._frame_of(message.get("text")))
-            self._leave(None)
         except CloseError as farewell:
-            self._leave(farewell)
+            return farewell
         except OSError:
-            self._leave(None)
+            return None
         except Exception as error:
             present_exception(error)
-            self.close(1013, "Try again later.")
+            return CloseError(1013, "Try again later.")
+        return None
 
     def _frame_of(self, text: str | None) -> Frame:
         if text is not None and len(text) > self._patience.max_message:
@@ -159,14 +207,15 @@ class Connection:
         if self._initialised:
             raise CloseError(4429, "Too many initialisation requests")
         self._initialised = True
-        self._timers.pop().cancel()
+        if self._limit is not None:
+            self._limit.cancel()
         viewer = await self._admit(init)
         if viewer.expires_at is not None:
             left = (viewer.expires_at - dt.datetime.now(dt.UTC)).total_seconds()
             self._close_after(left, 4403, "The credentials have expired.")
         await self._say(ACK)
         self.viewer = viewer
-        self._start(self._keep_alive())
+        self._ping_later()
 
     async def _admit(self, init: Init) -> Viewer:
         try:
@@ -174,76 +223,113 @@ class Connection:
         except Problem as problem:
             raise CloseError(4403, problem.message) from None
 
-    async def _keep_alive(self) -> None:
+    def _keep_alive(self) -> None:
         """Ping; a client from which nothing came since the last ping, or which does not read, is gone."""
-        interval = self._patience.ping_interval
-        await asyncio.sleep(interval)
+        if not self._heard:
+            self.close(4499, SILENT)
+            return
+        self._heard = False
+        if self._write is not None and self._write(_PING_FRAME):
+            self._ping_later()
+        else:
+            self._pinging = asyncio.create_task(self._ping())
+
+    async def _ping(self) -> None:
+        """To a client that is busy reading what came before."""
         with suppress(OSError, TimeoutError):
-            while self._heard:
-                self._heard = False
-                async with asyncio.timeout(interval):
-                    await self._say(PING)
-                await asyncio.sleep(interval)
-        self.close(4499, "The client does not answer.")
+            async with asyncio.timeout(self._patience.ping_interval):
+                await self._say(PING)
+            self._ping_later()
+            return
+        self.close(4499, SILENT)
+
+    def _ping_later(self) -> None:
+        self._beat = asyncio.get_running_loop().call_later(self._patience.ping_interval, self._keep_alive)
 
     async def _subscribe(self, frame: Subscribe) -> None:
         if self.viewer is None:
             raise CloseError(4401, "Unauthorized")
         if frame.id in self._operations:
             raise CloseError(4409, f"Subscriber for {frame.id} already exists")
-        if len(self._tasks) - _OWN_TASKS >= self._patience.max_operations:
+        if self._busy >= self._patience.max_operations:
             limit = f"A socket carries at most {self._patience.max_operations} operations."
             await self._say(error_frame(frame.id, present([coded(limit, RequestErrorCode.RATE_LIMITED)])))
             return
-        self._operations[frame.id] = self._start(self._operate(frame.id, frame.request, self.viewer))
+        operation = self._operations[frame.id] = Operation(frame.id, self, self._write)
+        operation.task = self._start(self._operate(operation, frame.request, self.viewer))
+
+    @property
+    def _busy(self) -> int:
+        """Operations that wait, and tasks of those that run or are ending."""
+        waiting = sum(operation.group is not None for operation in self._operations.values())
+        return waiting + len(self._tasks)
 
     def _forget(self, name: str) -> None:
-        if task := self._operations.pop(name, None):
-            task.cancel()
+        if operation := self._operations.pop(name, None):
+            operation.stop()
 
-    async def _operate(self, name: str, request: Request, viewer: Viewer) -> None:
-        """Run one operation to its end. Its id is free again before the client is told so."""
+    async def _operate(self, operation: Operation, request: Request, viewer: Viewer) -> None:
+        """Run one operation to its end, or until a group tells it the rest."""
         try:
             prepared = self._engine.prepare(request)
+            self._meter(viewer, prepared.root_fields)
             run = self._stream if prepared.kind is OperationType.SUBSCRIPTION else self._once
-            last = await run(name, prepared, viewer)
+            last = await run(operation, prepared, viewer)
         except RefusedError as error:
-            last = error_frame(name, present(error.errors))
+            last = error_frame(operation.name, present(error.errors))
         except OSError:
             return
         except Exception as error:
-            last = error_frame(name, present_exception(error))
-        if self._operations.get(name) is asyncio.current_task():
-            del self._operations[name]
+            last = error_frame(operation.name, present_exception(error))
+        if last is not None:
+            await self._complete(operation, last)
+
+    async def _complete(self, operation: Operation, last: str) -> None:
+        """The id is free again before the client is told so."""
+        if self._operations.get(operation.name) is operation:
+            del self._operations[operation.name]
         with suppress(OSError):
             await self._say(last)
 
-    async def _once(self, name: str, prepared: Prepared, viewer: Viewer) -> str:
-        answer = await self._engine.execute(prepared, self._make_context(viewer))
-        return await self._pass_on(name, answer) or complete_frame(name)
+    async def _once(self, operation: Operation, prepared: Prepared, viewer: Viewer) -> str:
+        answer = await self._engine.answer(prepared, self._make_context(viewer, prepared.operation))
+        return await self._pass_on(operation, answer) or complete_frame(operation.name)
 
-    async def _stream(self, name: str, prepared: Prepared, viewer: Viewer) -> str:
+    async def _stream(self, operation: Operation, prepared: Prepared, viewer: Viewer) -> str | None:
         def new_context() -> object:
-            return self._make_context(viewer)
+            return self._make_context(viewer, prepared.operation)
 
+        member = operation if self._write is not None else None
+        return await self._pass_all(operation, self._engine.subscribe(prepared, new_context, viewer.audience, member))
+
+    async def _pass_all(self, operation: Operation, answers: AsyncGenerator[Answer]) -> str | None:
+        """The last frame; None once the operation belongs to a group."""
         passed = 0
-        async with aclosing(self._engine.subscribe(prepared, new_context, _audience(viewer))) as answers:
+        async with aclosing(answers):
             async for answer in answers:
-                if last := await self._pass_on(name, answer):
+                if last := await self._pass_on(operation, answer):
                     return last
                 passed += 1
                 if passed % _EVENTS_PER_TURN == 0:
                     await asyncio.sleep(0)  # neither a source that is never empty nor a fast client lets others run
-        return complete_frame(name)
+        return complete_frame(operation.name) if operation.group is None else None
 
-    async def _pass_on(self, name: str, answer: Answer) -> str | None:
+    async def _pass_on(self, operation: Operation, answer: Answer) -> str | None:
         """Send the answer; give back the last frame instead where it ends the operation."""
         if not answer.executed:
-            return error_frame(name, list(answer.errors))
-        await self._say(next_frame(name, answer.text))
+            return error_frame(operation.name, list(answer.errors))
+        if not operation.take((answer,)):
+            await self._say(next_frame(operation.name, answer.text))
         return None
 
+    def resume(self, operation: Operation, answers: AsyncGenerator[Answer]) -> None:
+        operation.task = self._start(self._catch_up(operation, answers))
 
-def _audience(viewer: Viewer) -> Hashable:
-    """Viewers who may see the same."""
-    return viewer.workspace_id, viewer.organization_id, viewer.scopes, viewer.is_platform_admin
+    async def _catch_up(self, operation: Operation, answers: AsyncGenerator[Answer]) -> None:
+        with suppress(OSError):
+            if last := await self._pass_all(operation, answers):
+                await self._complete(operation, last)
+
+    def finish(self, operation: Operation, last: Answer | None) -> None:
+        frame = complete_frame(operation.name) if last is None else error_frame(operation.name, list(last.errors))
+        self._start(self._complete(operation, frame))

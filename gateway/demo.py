@@ -24,8 +24,9 @@ from rich.table import Table
 
 from gateway import keys, logs
 from gateway.auth import mint
-from gateway.serve import prepare, serve
+from gateway.serve import serve
 from gateway.settings import Settings, SettingsError
+from gateway.storage import prepare
 
 NAMES = ("Ada", "Alan", "Barbara", "Claude", "Edsger", "Grace", "Hedy", "Katherine", "Radia", "Vint")
 LIMIT_SECONDS = 60

@@ -110,6 +110,23 @@ def next_frame(name: str, payload: str) -> str:
     return f'{{"id":{_text(name)},"type":"next","payload":{payload}}}'
 
 
+def wire_frame(name: str, tail: bytes) -> bytes:
+    """`next_frame` as it stands on the wire: a header, the operation's id, and the bytes that all who get the answer share."""
+    return framed(b'{"id":' + orjson.dumps(name) + b',"type":"next","payload":', tail)
+
+
+def framed(head: bytes, tail: bytes = b"") -> bytes:
+    """An unmasked text frame, whole: RFC 6455, section 5.2."""
+    size = len(head) + len(tail)
+    if size < 126:
+        header = bytes((0x81, size))
+    elif size < 65_536:
+        header = b"\x81\x7e" + size.to_bytes(2, "big")
+    else:
+        header = b"\x81\x7f" + size.to_bytes(8, "big")
+    return b"".join((header, head, tail))
+
+
 def error_frame(name: str, errors: list[ErrorEntry]) -> str:
     return _text({"id": name, "type": "error", "payload": errors})
 

@@ -15,9 +15,11 @@ import re
 import sys
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import PurePath
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, cast
 
+import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -29,6 +31,7 @@ ROOMS = ("gateway", "schema", "resolvers", "delivery", "channels", "models")
 TEXT_LIMIT = 2_000
 TRACE_LIMIT = 16_000
 DEEPEST = 6
+LARGEST = 2**63  # beyond which orjson writes no integer
 _RAW_LIMIT = 32_000  # characters looked at; what lies beyond is not worth the time
 
 _SECRET_NAME = re.compile(
@@ -83,14 +86,15 @@ def configure(
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
     ]
+    after = _last_steps(_renderer(format, out), fingerprint)
+    handler = _Handler(out)
+    handler.setFormatter(_formatter(before, after))
     structlog.configure(
-        processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*before, _handed_in],
         wrapper_class=structlog.make_filtering_bound_logger(lowest),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=functools.partial(_Writer, handler, after),
         cache_logger_on_first_use=False,
     )
-    handler = _Handler(out)
-    handler.setFormatter(_formatter(before, _renderer(format, out), fingerprint))
     _install(handler, lowest)
 
 
@@ -119,6 +123,26 @@ def _kind(name: str) -> _Kind:
     return next((kind for names, kind in named if plain in names), _Kind.OTHER)
 
 
+def _is_harmless(value: object) -> bool:
+    """Most values are, and need not be looked at further."""
+    kind = type(value)
+    if kind is str:
+        return _HARMLESS.fullmatch(cast(str, value)) is not None
+    if kind is int or kind is float:
+        return -LARGEST < cast(float, value) < LARGEST
+    return value is None or kind is bool
+
+
+def _is_word(name: str) -> bool:
+    return name.isidentifier() and name.isascii() and len(name) <= 20
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_plain(name: str) -> bool:
+    """A field of this name is shown as it is named, and its value is like any other."""
+    return _is_word(name) and _kind(name) is _Kind.OTHER
+
+
 class Redaction:
     """The step all log lines pass: see the module's first words for its rule."""
 
@@ -136,7 +160,16 @@ class Redaction:
         return self._lines(text.replace("\n", " ").replace("\t", " "), limit)
 
     def _mapping(self, value: Mapping[Any, object], depth: int) -> dict[str, Any]:
-        return {self.text(str(name), 100): self._field(str(name), item, depth) for name, item in value.items()}
+        shown = {}
+        for name, item in value.items():
+            if type(name) is str and _is_harmless(item) and _is_plain(name):
+                shown[name] = item
+            else:
+                shown[self._name(str(name))] = self._field(str(name), item, depth)
+        return shown
+
+    def _name(self, name: str) -> str:
+        return name if _is_word(name) else self.text(name, 100)
 
     def _field(self, name: str, value: object, depth: int) -> Any:
         if value is None or isinstance(value, bool):
@@ -154,6 +187,8 @@ class Redaction:
         return self._value(value, depth, name)
 
     def _value(self, value: object, depth: int, name: str = "") -> Any:
+        if type(value) is str:
+            return self.text(value)
         if depth > DEEPEST:
             return "…"
         match value:
@@ -164,7 +199,7 @@ class Redaction:
             case str():
                 return self.text(value)
             case int():
-                return value if abs(value) < 2**63 else str(type(value).__name__)
+                return value if abs(value) < LARGEST else str(type(value).__name__)
             case float():
                 return value if math.isfinite(value) else str(value)
             case Mapping():
@@ -186,34 +221,74 @@ class Redaction:
 class _Handler(logging.StreamHandler[TextIO]):
     """Ours, so that it can be found again. Says that a line was lost without saying what was in it."""
 
+    def write(self, line: str) -> None:
+        """A line that is complete already."""
+        with self.lock or nullcontext():
+            self.stream.write(line + self.terminator)
+            self.flush()
+
     def handleError(self, record: logging.LogRecord) -> None:
+        self.lose(record.module)
+
+    def lose(self, origin: str) -> None:
+        """Called while the error is handled that kept a line from being written."""
         kind = sys.exc_info()[0]
         try:
-            self.stream.write(f"a log line of {record.module} was lost ({kind.__name__ if kind else 'unknown'})\n")
+            self.stream.write(f"a log line of {origin} was lost ({kind.__name__ if kind else 'unknown'})\n")
         except (OSError, ValueError):
             return
 
 
-def _formatter(before: list[Processor], renderer: Processor, fingerprint: Fingerprint | None) -> logging.Formatter:
+class _Writer:
+    """Finishes the lines of a logger of ours and writes them. They pass no `LogRecord`: making one costs more than the line."""
+
+    def __init__(self, handler: _Handler, steps: list[Processor], *name: str) -> None:
+        self._handler = handler
+        self._steps = steps
+        self.name = name[0] if name else structlog.stdlib.LoggerFactory(ignore_frame_names=[__name__])().name
+
+    def write(self, event: EventDict) -> None:
+        line, level = cast(Any, event), event["level"]
+        try:
+            for step in self._steps:
+                line = step(self, level, line)
+            self._handler.write(line)
+        except Exception:
+            self._handler.lose(self.name)
+
+    debug = info = warning = error = critical = exception = write
+
+
+def _handed_in(_logger: WrappedLogger, _method: str, event: EventDict) -> tuple[tuple[EventDict], dict[str, Any]]:
+    return (event,), {}
+
+
+def _last_steps(renderer: Processor, fingerprint: Fingerprint | None) -> list[Processor]:
+    return [
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        Redaction(fingerprint),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        renderer,
+    ]
+
+
+def _formatter(before: list[Processor], after: list[Processor]) -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=before,
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.StackInfoRenderer(),
-            structlog.processors.format_exc_info,
-            Redaction(fingerprint),
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
+        foreign_pre_chain=before, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *after]
     )
 
 
 def _renderer(format: str, stream: TextIO) -> Processor:
     is_watched = stream.isatty()
     if format == "json" or (format == "auto" and not is_watched):
-        return structlog.processors.JSONRenderer()
+        return _json
     # The default formatter prints the local variables of every frame.
     return structlog.dev.ConsoleRenderer(colors=is_watched, exception_formatter=structlog.dev.plain_traceback)
+
+
+def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return orjson.dumps(event).decode()
 
 
 def _install(handler: logging.Handler, lowest: int) -> None:

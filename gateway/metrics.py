@@ -23,23 +23,41 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from delivery import unsubscribing
 from delivery.metrics import BOUNDS, LANES, Histogram, Meters
 from gateway import VERSION
 from gateway.sockets import GraphQLSockets
+from gateway.streams import Streams
 from models import metrics as rows
+from models import webhook_queue
 from models.bell import Bell
 from models.connectors import CircuitState
 from models.database import Database
 from models.events import Event
 from models.metrics import Circuit, Jobs
 from models.tail import Tails
+from models.webhook_deliveries import DeliveryStatus
 
 FRESH_SECONDS = 5.0
 PATIENCE_SECONDS = 5.0
 MOST_CONNECTORS = 100
 MOST_TAILS = 1_000
 OTHERS = "others"
-PATHS = frozenset({"/", "/graphql", "/healthz", "/readyz", "/schema.graphql", "/metrics"})
+HOOKS = "/v1/hooks"
+PATHS = frozenset(
+    {
+        "/",
+        "/graphql",
+        "/healthz",
+        "/readyz",
+        "/schema.graphql",
+        "/metrics",
+        "/v1/webhooks/whatsapp",
+        "/v1/webhooks/sms/dlr",
+        "/v1/webhooks/sms/provider",
+        "/v1/webhooks/sms/inbound-opt-out",
+    }
+)
 METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
@@ -55,6 +73,7 @@ class Census:
     circuits: Sequence[Circuit] = ()
     by_circuit: Mapping[str, int] = field(default_factory=dict)
     lag: int = 0
+    webhooks: Mapping[str, int] = field(default_factory=dict)
     is_up: bool = False
 
 
@@ -74,13 +93,16 @@ class Requests:
 
             async def note(message: Message) -> None:
                 nonlocal status
-                status = message.get("status", status)
+                if message["type"] == "http.response.start":
+                    status = message["status"]
+                    self._count(scope, status, time.perf_counter() - begun)
                 await send(message)
 
             try:
                 await app(scope, receive, note)
             finally:
-                self._count(scope, status, time.perf_counter() - begun)
+                if status == 0:
+                    self._count(scope, status, time.perf_counter() - begun)
 
         return counted
 
@@ -101,6 +123,7 @@ class Metrics(Collector):
         bell: Bell,
         tails: Tails[Event],
         sockets: GraphQLSockets,
+        streams: Streams,
         meters: Meters,
         in_flight: Callable[[], int],
     ) -> None:
@@ -109,6 +132,7 @@ class Metrics(Collector):
         self._bell = bell
         self._tails = tails
         self._sockets = sockets
+        self._streams = streams
         self._meters = meters
         self._in_flight = in_flight
         self._census = Census()
@@ -139,11 +163,12 @@ class Metrics(Collector):
                 jobs = await rows.jobs(session)
                 circuits = await rows.circuits(session, MOST_CONNECTORS)
                 by_circuit = await rows.connectors_by_circuit(session)
+                waiting = await webhook_queue.open_by_status(session)
                 heads = await rows.heads(session, list(self._tails.heads())[:MOST_TAILS])
         except (SQLAlchemyError, OSError) as error:
             log.warning("metrics_unreadable", error=type(error).__name__)
             return Census()
-        return Census(jobs, circuits, by_circuit, lag(heads, self._tails.heads()), True)
+        return Census(jobs, circuits, by_circuit, lag(heads, self._tails.heads()), waiting, True)
 
     def collect(self) -> Iterable[Metric]:
         yield from self._of_process()
@@ -162,6 +187,7 @@ class Metrics(Collector):
         yield gauge("patchbay_bell_healthy", "Whether this process hears the bus.", self._bell.healthy)
         yield gauge("patchbay_websockets", "Open websockets.", len(self._sockets))
         yield gauge("patchbay_websocket_operations", "Operations, mostly subscriptions, on them.", self._sockets.operations)
+        yield gauge("patchbay_http_streams", "Open streams over HTTP: server-sent events and multipart.", len(self._streams))
         yield gauge("patchbay_worker_in_flight", "Messages this process is handing over.", self._in_flight())
         yield gauge("patchbay_tailers", "Workspaces whose event log is followed here.", len(self._tails.heads()))
 
@@ -171,18 +197,26 @@ class Metrics(Collector):
         yield counter("patchbay_messages_accepted", "Messages stored to be sent.", lane, meters.accepted)
         yield counter("patchbay_attempts", "Attempts by how they ended.", ended, meters.attempts)
         yield counter("patchbay_retries", "Attempts after which the message is tried again.", ended, meters.retries)
+        about = "Messages given up because this software broke on them again and again."
+        yield counter("patchbay_messages_poisoned", about, ("channel", "provider"), meters.poisoned)
         about = "From when a message was due until its provider took it."
         yield histogram("patchbay_accept_to_sent_seconds", about, lane, meters.accept_to_sent)
         about = "How long providers took to answer an attempt."
         yield histogram("patchbay_attempt_duration_seconds", about, ("channel", "provider"), meters.attempt_duration)
         about = "From when a provider took a message until it reached the recipient."
         yield histogram("patchbay_sent_to_delivered_seconds", about, ("channel",), meters.sent_to_delivered)
+        about = "Requests to customers' webhooks, by where that left the delivery: delivered, retrying or dead."
+        yield counter("patchbay_webhook_attempts", about, ("status",), meters.webhook_attempts)
+        about = "How long receivers took to answer."
+        yield histogram("patchbay_webhook_attempt_duration_seconds", about, (), meters.webhook_duration)
+        about = "From when an event happened until a receiver had it."
+        yield histogram("patchbay_webhook_latency_seconds", about, (), meters.webhook_latency)
 
 
 def _of_requests(requests: Requests) -> Iterator[Metric]:
     about = "HTTP requests; status 0 is a client that left before it was answered."
     yield counter("patchbay_http_requests", about, ("path", "method", "status"), requests.counts)
-    about = "From request to the end of the answer."
+    about = "From request to the beginning of the answer; a stream has no other end than its client's."
     yield histogram("patchbay_http_request_duration_seconds", about, ("path",), requests.durations)
 
 
@@ -202,6 +236,11 @@ def _of_database(census: Census) -> Iterator[Metric]:
     for state in CircuitState:
         connectors.add_metric((state.lower(),), census.by_circuit.get(state, 0))
     yield connectors
+    about = "Deliveries to customers' webhooks that have not ended. The same from every process."
+    webhooks = GaugeMetricFamily("patchbay_database_webhook_deliveries", about, labels=("status",))
+    for status in (DeliveryStatus.PENDING, DeliveryStatus.RETRYING):
+        webhooks.add_metric((status.lower(),), census.webhooks.get(status, 0))
+    yield webhooks
     yield gauge("patchbay_event_lag", "By how many events the slowest tailer of this process is behind.", census.lag)
 
 
@@ -227,8 +266,10 @@ def lag(heads: Mapping[str, int], read: Mapping[str, int]) -> int:
 
 
 def known_path(path: str) -> str:
-    """A path of ours; all else is one, or strangers could make as many labels as they like."""
-    return path if path in PATHS else OTHERS
+    """A path of ours, without the part that is secret; all else is one, or strangers could make as many labels as they like."""
+    if path in PATHS:
+        return path
+    return next((known for known in (HOOKS, unsubscribing.PATH) if path.startswith(f"{known}/")), OTHERS)
 
 
 def gauge(name: str, about: str, value: float) -> Metric:

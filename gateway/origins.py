@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-_ALLOWED_HEADERS = "authorization, content-type, x-api-key, x-request-id"
+_ALLOWED_HEADERS = "accept, authorization, content-type, x-api-key, x-request-id"
 _EXPOSED_HEADERS = "retry-after, x-request-id"
 _PREFLIGHT_SECONDS = "600"
 

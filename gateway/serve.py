@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
+import gc
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 
 import structlog
 import uvicorn
-from alembic.util import CommandError
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
 from starlette.types import ASGIApp
 
 from gateway.app import LARGEST_FRAME, Application
+from gateway.direct import DirectProtocol
 from gateway.routes import serve_paths, watch_paths
-from gateway.settings import Settings, SettingsError, variable
-from models import migrate, workspaces
-from models.database import Database
-from models.workspaces import Workspace
+from gateway.settings import Settings, SettingsError
+from gateway.whole import WholeProtocol
 
 KEEP_ALIVE_SECONDS = 75  # longer than the proxies in front, which would otherwise reuse a connection we just closed
 STALLED_MS = 30_000
 BACKLOG = 2048
+SWITCH_SECONDS = 0.001
 
 log = structlog.get_logger()
 
@@ -40,64 +37,6 @@ class Server(uvicorn.Server):
         yield
 
 
-@contextmanager
-def only_process(settings: Settings) -> Iterator[None]:
-    """Hold the SQLite database for this process. Raises SettingsError when another one has it."""
-    path = settings.database_file
-    if path is None:
-        yield
-        return
-    with open_database(settings):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = Path(f"{path}.lock").open("a")
-    with lock as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SettingsError(f"{path} is in use by another Patchbay; SQLite serves one process at a time.") from None
-        yield
-
-
-@contextmanager
-def open_database(settings: Settings) -> Iterator[None]:
-    """Turn what keeps a database from being used into a SettingsError."""
-    try:
-        yield
-    except CommandError:
-        reason = f"another version of Patchbay migrated it; this one ends at migration {migrate.newest()}"
-    except DBAPIError as error:
-        reason = str(error.orig).partition("\n")[0]
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-    else:
-        return
-    url = make_url(settings.database_url)
-    place = settings.database_file or f"{url.host or 'localhost'}/{url.database}"
-    raise SettingsError(f"{variable('database_url')}: {place} cannot be used ({reason}).")
-
-
-@asynccontextmanager
-async def current_database(settings: Settings) -> AsyncIterator[Database]:
-    """The database with every migration: run here on SQLite, while PostgreSQL must have been migrated."""
-    database = Database(settings.database_url)
-    try:
-        with open_database(settings):
-            if not await migrate.is_current(database.engine):
-                if not database.is_sqlite:
-                    raise SettingsError("The database is not up to date; run `patchbay migrate` first.")
-                await migrate.upgrade(database.engine)
-                log.info("migrated", migration=migrate.newest())
-        yield database
-    finally:
-        await database.close()
-
-
-async def prepare(settings: Settings, demo: str) -> Workspace:
-    """Bring the database up to date, and give an empty one its first workspace."""
-    async with current_database(settings) as database, database.write() as session:
-        return await workspaces.first_or_create(session, demo)
-
-
 async def serve(settings: Settings, worker: bool, started: Callable[[str], Awaitable[None]]) -> None:
     """Answer clients, and send messages too when `worker` is set. `started` is told the address."""
     application = Application(settings)
@@ -105,6 +44,7 @@ async def serve(settings: Settings, worker: bool, started: Callable[[str], Await
     server = server_of(serve_paths(application), settings)
     stop = _on_signal()
     await application.start(worker)
+    _settle_in()
     serving = asyncio.create_task(server.serve([listener]))
     try:
         log.info("started", database=application.database.engine.name, worker=worker)
@@ -119,19 +59,28 @@ async def serve(settings: Settings, worker: bool, started: Callable[[str], Await
         log.info("stopped")
 
 
+def _settle_in() -> None:
+    """For a process that has loaded what it will keep: the collector need not walk through that again, and a thread of the
+    database, which needs the interpreter for moments only, waits less for its turn."""
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)
+
+
 def server_of(app: ASGIApp, settings: Settings) -> Server:
     """An HTTP server that leaves signals, logging and the lifespan to us."""
     config = uvicorn.Config(
         app,
-        http="httptools",
-        ws="websockets-sansio",
+        http=WholeProtocol,
+        ws=DirectProtocol,
         ws_max_size=LARGEST_FRAME,
         ws_per_message_deflate=False,
+        ws_ping_interval=None,  # clients are pinged as graphql-transport-ws does
         lifespan="off",
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
@@ -144,6 +93,7 @@ async def work(settings: Settings) -> None:
     stop = _on_signal()
     async with watched(application):
         await application.start(worker=True)
+        _settle_in()
         try:
             log.info("started", database=application.database.engine.name, worker=True)
             await stop.wait()

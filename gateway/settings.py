@@ -6,31 +6,29 @@ import difflib
 import textwrap
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
 
-from models.vault import Vault
+from gateway.addresses import ROOT, normal_database_url, origin_of, web_url
+from gateway.setting_types import BusUrl, JwtSecret, KeyList, Pairs, RateText, Token, Tokens, Words
+from resolvers.windows import Rate
 
-ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "PATCHBAY_"
-SHORTEST_JWT_SECRET = 32
-SHORTEST_METRICS_TOKEN = 16
-_DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
-    "postgres": "postgresql+asyncpg",
-    "postgresql": "postgresql+asyncpg",
-    "postgresql+asyncpg": "postgresql+asyncpg",
-}
-_BUSES = ("memory", "redis", "rediss")
+_RATE_LIMIT = "rate_limit_"
+LISTS = ("jwt_algorithms", "allowed_origins", "trusted_proxies", "protected_sender_names", "whatsapp_line_map")
+SOURCE = "WHATSAPP_"  # settings that many have under these names already
 _JWKS_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-
-Words = Annotated[tuple[str, ...], NoDecode]
 
 
 class SettingsError(Exception):
@@ -50,7 +48,7 @@ def _default_algorithms(known: dict[str, Any]) -> tuple[str, ...]:
 
 
 class Settings(BaseSettings):
-    """How this installation runs. Each field is the environment variable PATCHBAY_<FIELD>."""
+    """How this installation runs. Each field is the environment variable PATCHBAY_<FIELD>, unless it has a name of its own."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -60,12 +58,20 @@ class Settings(BaseSettings):
         extra="forbid",
         hide_input_in_errors=True,
         validate_default=True,
+        validate_by_name=True,
+        validate_by_alias=True,
     )
 
     host: str = Field("127.0.0.1", description="Address the server listens on; 0.0.0.0 is every address of the machine.")
     port: int = Field(8000, ge=0, le=65535, description="Port the server listens on; 0 picks a free one.")
     public_url: str | None = Field(
         None, description="Where the world reaches this server, as in https://msg.example.com: providers call back there."
+    )
+    trusted_proxies: Words = Field(
+        default_factory=lambda: ("127.0.0.1",),
+        examples=["127.0.0.1"],
+        description="Addresses or networks of the proxies in front, separated by commas: their X-Forwarded-For and "
+        "X-Forwarded-Proto say who calls, and how. * trusts everyone.",
     )
     region: str | None = Field(None, max_length=80, description="A label of this installation, shown with its connectors.")
     data_dir: Path = Field(
@@ -78,12 +84,12 @@ class Settings(BaseSettings):
         description="sqlite:///path, a relative one starting at the checkout, or postgresql://user:password@host/database. "
         "Not set: patchbay.db in the data directory.",
     )
-    bus_url: str = Field(
+    bus_url: BusUrl = Field(
         "memory://",
         repr=False,
         description="What wakes other processes up: memory:// within one process, redis://host:6379 between several.",
     )
-    secret_keys: SecretStr | None = Field(
+    secret_keys: KeyList | None = Field(
         None,
         description="Keys that encrypt stored secrets: id:base64key, separated by commas, 32 bytes each, the first seals. "
         "Not set: the key file in the data directory, written at the first start on SQLite.",
@@ -91,7 +97,7 @@ class Settings(BaseSettings):
     allow_private_addresses: bool = Field(
         False, description="Let providers, mail servers and webhooks be at private and loopback addresses; for development."
     )
-    jwt_secret: SecretStr | None = Field(
+    jwt_secret: JwtSecret | None = Field(
         None,
         description="Secret of 32 bytes or more that signs tokens (HS256). Not set: the key file, unless there is a JWKS URL.",
     )
@@ -116,14 +122,65 @@ class Settings(BaseSettings):
         le=67_108_864,
         description="Largest request body taken, in bytes; a websocket message has at most 262144 of them.",
     )
+    compile_operations: bool = Field(
+        True, description="Compile operations that are asked again; false to see whether an answer depends on it."
+    )
+    persisted_operations: Path | None = Field(
+        None,
+        description="JSON file of operations clients may name by id: id to text as Relay's compiler writes it, or Apollo's "
+        "manifest; a relative one starts at the checkout. It is read at the start.",
+    )
+    persisted_only: bool = Field(
+        False, description="Run the operations of that file only, and no others, introspection included."
+    )
     graphiql: bool = Field(True, description="Serve the GraphiQL page at /graphql.")
     worker: bool = Field(True, description="Send messages from this process; false when `patchbay worker` runs beside it.")
     worker_concurrency: int = Field(100, ge=1, le=10_000, description="Messages one worker hands over at the same time.")
     lease_seconds: int = Field(
         90, ge=1, le=3600, description="How long a worker may keep what it took; then its outcome counts as unknown."
     )
+    event_retention_days: int = Field(
+        30,
+        ge=1,
+        le=3650,
+        description="How long events, and with them the timelines of messages, are kept. How long messages keep recipient and "
+        "content, each workspace says (`workspaceUpdate`).",
+    )
+    webhook_http: bool = Field(
+        False, description="Let customers' webhooks be at http URLs, at addresses and at any port; for development."
+    )
+    webhook_concurrency: int = Field(
+        50, ge=1, le=10_000, description="Deliveries to customers' webhooks one worker makes at the same time."
+    )
+    webhook_retention_days: int = Field(
+        30, ge=1, le=3650, description="How long deliveries to customers' webhooks are kept after they have ended."
+    )
     drain_seconds: int = Field(30, ge=0, le=3600, description="How long a stopping process finishes what it has begun.")
-    metrics_token: SecretStr | None = Field(
+    auth_failures: RateText = Field(
+        Rate(100, 60),
+        description="Credentials of one address that may be refused, as number/seconds; past them all but those "
+        "that were good lately get 429. Each process counts by itself.",
+    )
+    rate_limit_requests: RateText = Field(
+        Rate(12_000, 60),
+        description="Root fields one viewer may ask for, as number/seconds; aliases count. Each process counts by itself.",
+    )
+    rate_limit_connectors: RateText = Field(
+        Rate(100, 60), description="Lists of connectors one viewer may ask for. Each process counts by itself."
+    )
+    rate_limit_connector_create: RateText = Field(
+        Rate(10, 3600), description="Connectors one viewer may make, counted by all processes together like all that follow."
+    )
+    rate_limit_connector_test: RateText = Field(Rate(10, 3600), description="Test messages of connectors, for one viewer.")
+    rate_limit_connector_update: RateText = Field(Rate(300, 3600), description="Changes of connectors, for one viewer.")
+    rate_limit_connector_verify: RateText = Field(Rate(60, 3600), description="Repeated checks of connectors, for one viewer.")
+    rate_limit_connector_delete: RateText = Field(Rate(300, 3600), description="Deletions of connectors, for one viewer.")
+    rate_limit_api_key_create: RateText = Field(Rate(30, 3600), description="API keys one viewer may make.")
+    rate_limit_sender_id_test: RateText = Field(Rate(10, 3600), description="Test messages under sender IDs, for one viewer.")
+    rate_limit_webhook_subscription_test: RateText = Field(
+        Rate(60, 3600), description="Test deliveries to webhook subscriptions, for one viewer."
+    )
+    metrics_token: Token | None = Field(
         None,
         description="Bearer token with which Prometheus reads /metrics, 16 characters or more. Not set: there is no /metrics, "
         "because its numbers are of all workspaces.",
@@ -139,6 +196,55 @@ class Settings(BaseSettings):
         False,
         description="Export traces by OpenTelemetry, which the optional dependencies `otel` install; its own variables, such "
         "as OTEL_EXPORTER_OTLP_ENDPOINT, say where to.",
+    )
+    protected_sender_names: Words = Field(
+        (), description="Names of brands and authorities, beside the built-in ones, that sender IDs are compared with."
+    )
+    invitation_tokens: Tokens | None = Field(
+        None,
+        description="Tokens, separated by commas, of which `connectorCreate` needs one for templates that are not generally "
+        "available, 16 characters or more each. Not set: BETA templates need none, INTERNAL ones cannot be used.",
+    )
+    sms_dlr_token: Token | None = Field(
+        None,
+        description="Token with which POST /v1/webhooks/sms/dlr?token=… takes delivery receipts as JSON, 16 characters or "
+        "more. Not set: there is no such path.",
+    )
+    sms_provider_secret: Token | None = Field(
+        None,
+        description="Secret with which POST /v1/webhooks/sms/provider takes signed delivery receipts (Standard Webhooks), 16 "
+        "characters or more, whsec_… or any text. Not set: there is no such path.",
+    )
+    sms_inbound_opt_out_token: Token | None = Field(
+        None,
+        description="Token with which POST /v1/webhooks/sms/inbound-opt-out?token=… takes messages from phones as JSON, 16 "
+        "characters or more. Not set: there is no such path.",
+    )
+    whatsapp_verify_token: SecretStr | None = Field(
+        None,
+        validation_alias="WHATSAPP_VERIFY_TOKEN",
+        description="What Meta repeats when it first calls /v1/webhooks/whatsapp. Not set: that handshake is refused with 404.",
+    )
+    whatsapp_app_secret: SecretStr | None = Field(
+        None,
+        validation_alias="WHATSAPP_APP_SECRET",
+        description="The Meta app's secret, which signs what it tells /v1/webhooks/whatsapp. Not set: that path is not there.",
+    )
+    whatsapp_cloud_api_enabled: bool = Field(
+        True, validation_alias="WHATSAPP_CLOUD_API_ENABLED", description="false switches WhatsApp off: CHANNEL_DISABLED."
+    )
+    whatsapp_phone_number_id: Annotated[str, StringConstraints(pattern="^[0-9]{1,32}$")] | None = Field(
+        None,
+        validation_alias="WHATSAPP_PHONE_NUMBER_ID",
+        description="Meta's ID of the number for organizations that have no WhatsApp line of their own.",
+    )
+    whatsapp_access_token: SecretStr | None = Field(
+        None, validation_alias="WHATSAPP_ACCESS_TOKEN", description="The token to send with over the platform's WhatsApp line."
+    )
+    whatsapp_line_map: Pairs = Field(
+        (),
+        validation_alias="WHATSAPP_LINE_MAP",
+        description="Numbers that belong to one organization: Meta's ID=the organization's id, separated by commas.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error.")
     log_format: Literal["auto", "console", "json"] = Field(
@@ -169,58 +275,37 @@ class Settings(BaseSettings):
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
-    @field_validator("jwt_algorithms", "allowed_origins", mode="before")
+    @field_validator(*LISTS, mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "persisted_operations")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
+    def _absolute(cls, value: Path | None) -> Path | None:
         try:
-            return ROOT / value.expanduser()
+            return value and ROOT / value.expanduser()
         except RuntimeError:
             raise ValueError("must not begin with ~ and a user who is not there") from None
+
+    @field_validator("persisted_only")
+    @classmethod
+    def _check_persisted_only(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("persisted_operations") is None:
+            raise ValueError("needs PATCHBAY_PERSISTED_OPERATIONS")
+        return value
 
     @field_validator("database_url")
     @classmethod
     def _check_database(cls, value: str) -> str:
         return normal_database_url(value)
 
-    @field_validator("bus_url")
-    @classmethod
-    def _check_bus(cls, value: str) -> str:
-        if not value.startswith(tuple(f"{bus}://" for bus in _BUSES)):
-            raise ValueError("must begin with memory://, redis:// or rediss://")
-        return value
-
     @field_validator("public_url")
     @classmethod
     def _check_public_url(cls, value: str | None) -> str | None:
         if value is not None:
-            _web_url(value)
+            web_url(value)
         return value and value.rstrip("/")
-
-    @field_validator("secret_keys")
-    @classmethod
-    def _check_keys(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            Vault.parse(value.get_secret_value())
-        return value
-
-    @field_validator("jwt_secret")
-    @classmethod
-    def _check_jwt_secret(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value().encode("utf-8", "surrogatepass")) < SHORTEST_JWT_SECRET:
-            raise ValueError(f"must have {SHORTEST_JWT_SECRET} bytes or more")
-        return value
-
-    @field_validator("metrics_token")
-    @classmethod
-    def _check_metrics_token(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not (value.get_secret_value().isascii() and len(value) >= SHORTEST_METRICS_TOKEN):
-            raise ValueError(f"must have {SHORTEST_METRICS_TOKEN} ASCII characters or more")
-        return value
 
     @field_validator("jwt_jwks_url")
     @classmethod
@@ -229,7 +314,7 @@ class Settings(BaseSettings):
             return None
         if info.data.get("jwt_secret"):
             raise ValueError("cannot be set together with PATCHBAY_JWT_SECRET")
-        if _web_url(value).scheme != "https" and not info.data.get("allow_private_addresses"):
+        if web_url(value).scheme != "https" and not info.data.get("allow_private_addresses"):
             raise ValueError("must be https, or PATCHBAY_ALLOW_PRIVATE_ADDRESSES must be true")
         return value
 
@@ -245,7 +330,13 @@ class Settings(BaseSettings):
     @field_validator("allowed_origins")
     @classmethod
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple("*" if origin == "*" else _origin(origin) for origin in value)
+        return tuple("*" if origin == "*" else origin_of(origin) for origin in value)
+
+    @property
+    def rates(self) -> dict[str, Rate]:
+        """The rate limits of a viewer, under the names of the fields they limit."""
+        names = [name for name in type(self).model_fields if name.startswith(_RATE_LIMIT)]
+        return {to_camel(name.removeprefix(_RATE_LIMIT)): getattr(self, name) for name in names}
 
     @property
     def database_file(self) -> Path | None:
@@ -256,53 +347,9 @@ class Settings(BaseSettings):
 
 def variable(name: str) -> str:
     """The environment variable of a setting."""
-    return PREFIX + name.upper()
-
-
-def normal_database_url(text: str) -> str:
-    """The URL with the asynchronous driver, and a SQLite path made absolute. Raises ValueError without the URL."""
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise ValueError("must be a URL beginning with sqlite:/// or postgresql://") from None
-    if url.drivername not in _DRIVERS:
-        raise ValueError("must begin with sqlite:/// or postgresql://")
-    url = url.set(drivername=_DRIVERS[url.drivername])
-    url = _sqlite_on_disk(url) if url.get_backend_name() == "sqlite" else _asyncpg_names(url)
-    return url.render_as_string(hide_password=False)
-
-
-def _sqlite_on_disk(url: URL) -> URL:
-    if not url.database or url.database.startswith((":memory:", "file:")) or url.host:
-        raise ValueError("must name a file, as in sqlite:///data/patchbay.db")
-    return url.set(database=str(ROOT / url.database))
-
-
-def _asyncpg_names(url: URL) -> URL:
-    """Hosted databases hand out libpq's `sslmode`, which asyncpg calls `ssl`."""
-    if not url.database:
-        raise ValueError("must name a database, as in postgresql://host/patchbay")
-    mode = url.query.get("sslmode")
-    return url if mode is None else url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
-
-
-def _web_url(text: str) -> SplitResult:
-    problem = "must be an http or https URL with a host and without credentials, query or fragment"
-    try:
-        url = urlsplit(text)
-        usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
-    except ValueError:
-        raise ValueError(problem) from None
-    if not usable or "@" in url.netloc or url.query or url.fragment or not text.isprintable() or " " in text:
-        raise ValueError(problem)
-    return url
-
-
-def _origin(text: str) -> str:
-    url = _web_url(text)
-    if url.path not in ("", "/"):
-        raise ValueError("must be origins without a path, as in https://app.example.com")
-    return f"{url.scheme}://{url.netloc.lower()}"
+    field = Settings.model_fields.get(name)
+    own = field.validation_alias if field is not None else name
+    return own if isinstance(own, str) and own.startswith(SOURCE) else PREFIX + name.upper()
 
 
 def sentence(mistake: ErrorDetails) -> str:

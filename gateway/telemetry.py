@@ -27,7 +27,7 @@ from delivery.verdict import Finished, Verdict
 from gateway import VERSION
 from gateway.metrics import known_path
 from gateway.spans import Untraced
-from models import messages as rows
+from models.underway import Sendable
 from schema.answers import Answer
 from schema.documents import Documents
 from schema.engine import Engine, Prepared
@@ -103,7 +103,7 @@ class TracedMeters(Meters):
         super().__init__()
         self._tracer = tracer
 
-    def accept(self, messages: Sequence[rows.Message]) -> None:
+    def accept(self, messages: Sequence[Sendable]) -> None:
         super().accept(messages)
         if messages:
             ids = [message.id for message in messages[:100]]

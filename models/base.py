@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any, cast
 
 from sqlalchemy import JSON, DateTime, Dialect, MetaData, Table
@@ -10,9 +11,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
+NAIVE = "a naive time has no place in the database"
+
 
 class Instant(TypeDecorator[dt.datetime]):
-    """An aware UTC time. SQLite keeps it naive, so it is made aware again on the way out."""
+    """An aware UTC time. SQLite keeps it as a text without an offset, so it is made aware again on the way out."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -21,12 +24,28 @@ class Instant(TypeDecorator[dt.datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a naive time has no place in the database")
-        value = value.astimezone(dt.UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+            raise ValueError(NAIVE)
+        return value if value.tzinfo is dt.UTC else value.astimezone(dt.UTC)
 
-    def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
-        return value.replace(tzinfo=dt.UTC) if value is not None and value.tzinfo is None else value
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        """Instead of SQLAlchemy's, which writes a text field by field."""
+        return _written if dialect.name == "sqlite" else super().bind_processor(dialect)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], dt.datetime | None] | None:
+        """Instead of SQLAlchemy's, which makes every time twice: naive, and then aware."""
+        return _aware if dialect.name == "sqlite" else None
+
+
+def _written(value: dt.datetime | None) -> str | None:
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise ValueError(NAIVE)
+    return value.astimezone(dt.UTC).isoformat(" ", "microseconds")[:-6]
+
+
+def _aware(text: str | None) -> dt.datetime | None:
+    return None if text is None else dt.datetime.fromisoformat(f"{text}+00:00")
 
 
 JsonObject = dict[str, Any]

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, func, insert, select
+from sqlalchemy import ForeignKey, Index, String, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models import queue
+from models import messages, queue
 from models.base import Base
 from models.messages import RANK, Message, MessageStatus
 from models.waiting import UNDER_WAY
@@ -105,24 +105,10 @@ async def by_idempotency_keys(session: AsyncSession, workspace_id: str, keys: Se
 
 
 async def store(
-    session: AsyncSession, workspace_id: str, batch: Batch, messages: Sequence[Message], jobs: Sequence[Mapping[str, Any]]
+    session: AsyncSession, workspace_id: str, batch: Batch, rows: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, Any]]
 ) -> None:
-    """A batch with its messages and their jobs: a statement for each of the three tables."""
+    """A batch with its messages and their jobs: a statement for each table. Raises ValueError for a stranger's."""
     session.add(batch)
     await session.flush()
-    if messages:
-        await store_messages(session, workspace_id, messages, jobs)
-
-
-async def store_messages(
-    session: AsyncSession, workspace_id: str, messages: Sequence[Message], jobs: Sequence[Mapping[str, Any]]
-) -> None:
-    """Messages that are accepted together, with their jobs: a statement for each table. Raises ValueError for a stranger's."""
-    if any(message.workspace_id != workspace_id for message in messages):
-        raise ValueError("a message of another workspace")
-    await session.execute(insert(Message), [_values(message) for message in messages])
+    await messages.insert_all(session, workspace_id, rows)
     await queue.enqueue_all(session, jobs)
-
-
-def _values(message: Message) -> dict[str, Any]:
-    return {column.key: getattr(message, column.key) for column in Message.__mapper__.column_attrs}

@@ -17,13 +17,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
-import asyncpg  # type: ignore[import-untyped]
 import structlog
-from broadcaster import Broadcast, BroadcastBackend, Event
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from broadcaster import Broadcast, Event
 
 log = structlog.get_logger()
 
@@ -189,90 +184,15 @@ async def subscribed(url: str) -> AsyncIterator[tuple[Broadcast, Callable[[], Aw
                 await stack.aclose()
 
 
-class RedisBackend(BroadcastBackend):
-    """Unlike broadcaster's own it leaves no task behind when it cannot connect, and says so when the connection is lost."""
-
-    def __init__(self, url: str) -> None:
-        self._client = Redis.from_url(
-            url,
-            decode_responses=True,
-            encoding_errors="replace",
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=PUBLISH_TIMEOUT,
-            socket_connect_timeout=CONNECT_TIMEOUT,
-        )
-        self._ears = self._client.pubsub(ignore_subscribe_messages=True)
-        self._listening = asyncio.Event()
-
-    async def connect(self) -> None:
-        try:
-            await self._ears.connect()  # type: ignore[no-untyped-call]
-        except BaseException:
-            await self.disconnect()
-            raise
-
-    async def disconnect(self) -> None:
-        await self._ears.aclose()  # type: ignore[no-untyped-call]
-        await self._client.aclose()
-
-    async def subscribe(self, group: str) -> None:
-        await self._ears.subscribe(group)
-        self._listening.set()
-
-    async def unsubscribe(self, group: str) -> None:
-        """The connection is about to be closed, and may not answer."""
-
-    async def publish(self, channel: str, message: str) -> None:
-        await self._client.publish(channel, message)
-
-    async def next_published(self) -> Event:
-        await self._listening.wait()
-        try:
-            while (message := await self._ears.get_message(timeout=None)) is None:
-                pass
-        except (RedisError, OSError):
-            self._listening.clear()
-            return Event(CHANNEL, LOST)
-        return Event(message["channel"], message["data"])
-
-
-class PostgresBackend(BroadcastBackend):
-    """Unlike broadcaster's own it says so when the connection is lost, and never waits for a server that is."""
-
-    _connection: asyncpg.Connection
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._heard: asyncio.Queue[Event] = asyncio.Queue()
-
-    async def connect(self) -> None:
-        self._connection = await asyncpg.connect(self._url)
-        self._connection.add_termination_listener(lambda _: self._heard.put_nowait(Event(CHANNEL, LOST)))
-
-    async def disconnect(self) -> None:
-        self._connection.terminate()
-
-    async def subscribe(self, group: str) -> None:
-        await self._connection.add_listener(group, self._hear)
-
-    async def unsubscribe(self, group: str) -> None:
-        """The connection is about to be closed, and may not answer."""
-
-    async def publish(self, channel: str, message: str) -> None:
-        await self._connection.execute("SELECT pg_notify($1, $2)", channel, message)
-
-    async def next_published(self) -> Event:
-        return await self._heard.get()
-
-    def _hear(self, _connection: object, _pid: int, channel: str, payload: object) -> None:
-        self._heard.put_nowait(Event(channel, str(payload)))
-
-
 def over_redis(url: str) -> Broadcast:
+    from models.buses.redis import RedisBackend  # six megabytes that others do without
+
     return Broadcast(backend=RedisBackend(url))
 
 
 def over_postgres(url: str) -> Broadcast:
+    from models.buses.postgresql import PostgresBackend  # four, as above
+
     return Broadcast(backend=PostgresBackend(url))
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import secrets
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, String, and_, func, or_, select, text, update
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, and_, case, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, JsonList, JsonObject, now
 from models.paging import Position, Window, contains
+from models.workspaces import Workspace
+
+HOOK_KEY_BYTES = 24
 
 
 class Stage(StrEnum):
@@ -43,7 +47,8 @@ class CircuitState(StrEnum):
 
 class Connector(Base):
     """A provider plugged into a workspace. `config` holds the open fields, `secrets` the sealed ones; a deleted connector stays
-    as a row without secrets, because events and messages still name it."""
+    as a row without secrets, because events and messages still name it. `hook_key` is the unguessable part of the address its
+    provider calls; `inbound_status` tells how that goes, and is empty where nothing comes in or nothing has come yet."""
 
     __tablename__ = "connector"
     __table_args__ = (
@@ -81,6 +86,7 @@ class Connector(Base):
     routing_key: Mapped[str] = mapped_column(String(80))
     config: Mapped[JsonObject]
     secrets: Mapped[JsonObject]
+    line: Mapped[JsonObject | None]
     revision: Mapped[int]
     config_revision: Mapped[int]
     config_updated_at: Mapped[dt.datetime]
@@ -96,6 +102,10 @@ class Connector(Base):
     checks_run_at: Mapped[dt.datetime | None]
     check_due_at: Mapped[dt.datetime | None]
     circuit: Mapped[str] = mapped_column(String(20))
+    hook_key: Mapped[str] = mapped_column(String(40), default=lambda: secrets.token_urlsafe(HOOK_KEY_BYTES))
+    inbound_status: Mapped[str | None] = mapped_column(String(20))
+    inbound_error: Mapped[str | None] = mapped_column(String(1000))
+    held_since: Mapped[dt.datetime | None]
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
     request_hash: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[dt.datetime]
@@ -133,6 +143,9 @@ class StatusView:
     checks_run_at: dt.datetime | None
     circuit: str
     channel_id: str
+    inbound_status: str | None
+    inbound_error: str | None
+    held_since: dt.datetime | None
 
     @classmethod
     def of(cls, connector: Connector) -> StatusView:
@@ -141,9 +154,8 @@ class StatusView:
     @classmethod
     def load(cls, stored: JsonObject) -> StatusView:
         """From an event's payload."""
-        times = {
-            name: dt.datetime.fromisoformat(stored[name]) for name in ("status_updated_at", "checks_run_at") if stored[name]
-        }
+        names = ("status_updated_at", "checks_run_at", "held_since")
+        times = {name: dt.datetime.fromisoformat(stored[name]) for name in names if stored.get(name)}
         return cls(**{**stored, **times})
 
     def stored(self) -> JsonObject:
@@ -225,6 +237,18 @@ async def by_ids(session: AsyncSession, workspace_id: str, ids: Sequence[str]) -
     return (await session.scalars(select(Connector).where(*mine))).all()
 
 
+async def set_inbound(
+    session: AsyncSession, workspace_id: str, connector_id: str, status: str, error: str | None
+) -> Connector | None:
+    """Write how it goes with what comes in; None when that was known."""
+    mine = (Connector.workspace_id == workspace_id, Connector.id == connector_id, Connector.deleted_at.is_(None))
+    known = and_(Connector.inbound_status == status, Connector.inbound_error.is_not_distinct_from(error))
+    news = or_(Connector.inbound_status.is_(None), ~known)
+    values = {"inbound_status": status, "inbound_error": error, "status_updated_at": now()}
+    changed = update(Connector).where(*mine, news).values(values).returning(Connector)
+    return await session.scalar(changed.execution_options(populate_existing=True))
+
+
 async def by_name(session: AsyncSession, workspace_id: str, name: str, channel_type: str | None = None) -> Sequence[Connector]:
     mine = [Connector.workspace_id == workspace_id, Connector.name == name, Connector.deleted_at.is_(None)]
     if channel_type is not None:
@@ -247,6 +271,19 @@ async def all_of(session: AsyncSession, workspace_id: str, channel_type: str | N
     where = Filter(channels=[channel_type] if channel_type else None)
     found = select(Connector).where(*where.clauses(workspace_id)).order_by(*ORDERS["PRIORITY"])
     return (await session.scalars(found)).all()
+
+
+async def set_line(
+    session: AsyncSession, organization_id: str, template_refs: Collection[str], line: JsonObject, identifier: str | None
+) -> None:
+    """Give the connectors of an organization that share its line what it is now, and have them checked."""
+    ours = select(Workspace.id).where(Workspace.organization_id == organization_id)
+    mine = (Connector.workspace_id.in_(ours), Connector.template_ref.in_(template_refs), Connector.deleted_at.is_(None))
+    values = {"line": line, "check_due_at": now(), "config_revision": Connector.config_revision + 1}
+    own = func.coalesce(Connector.config["phoneNumberId"].as_string(), "")
+    shown = case((own != "", Connector.identifier), else_=identifier)
+    changed = update(Connector).where(*mine).values(**values, identifier=shown, revision=Connector.revision + 1)
+    await session.execute(changed.execution_options(synchronize_session=False))
 
 
 async def change(
@@ -289,6 +326,21 @@ async def set_status(
         .execution_options(populate_existing=True)
     )
     return await session.scalar(changed)
+
+
+async def hold(
+    session: AsyncSession, workspace_id: str, connector_id: str, config_revision: int, values: dict[str, Any]
+) -> Connector | None:
+    """As `set_status`, and keep back what waits for the connector; None also when it is kept back already."""
+    mine = (Connector.workspace_id == workspace_id, Connector.id == connector_id, Connector.held_since.is_(None))
+    now_held = (
+        update(Connector)
+        .where(*mine, Connector.config_revision == config_revision, Connector.deleted_at.is_(None))
+        .values(**values, held_since=now(), status_updated_at=now())
+        .returning(Connector)
+        .execution_options(populate_existing=True)
+    )
+    return await session.scalar(now_held)
 
 
 async def set_circuit(session: AsyncSession, workspace_id: str, connector_id: str, state: str) -> Connector | None:

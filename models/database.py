@@ -1,7 +1,7 @@
 """Sessions. Reading is many at once; a process writes through one connection whose waiting callers share a transaction.
 
-Group commit: whoever waits for the writer joins the open transaction, each caller inside a savepoint of its own, and the
-last of the group commits for all. Nobody's `write()` block returns before that commit has, so what it answered is stored.
+Group commit: whoever waits for the writer joins the open transaction, each but the first inside a savepoint of its own, and
+the last of the group commits for all. Nobody's `write()` block returns before that commit has, so what it answered is stored.
 The group's events are numbered together just before the commit, so a workspace's counter is held for moments only, however
 many processes write. On SQLite one writing connection also keeps clear of the WAL-reset fault before 3.51.3, which needs two.
 """
@@ -14,24 +14,31 @@ from contextlib import asynccontextmanager, suppress
 
 import orjson
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm.session import JoinTransactionMode
 
-from models import events, sqlite
+from models import audit, events, sqlite
+from models.audit import NewEntry
 from models.events import NewEvent
+from models.reader import Reader
 
 GROUP = 256
 READERS = 4
+CONNECTION_LOST = "8s2b"  # SQLAlchemy's, of a transaction whose connection was lost; another code is a mistake of ours
 PASSING_STATES = frozenset({"08", "40", "53", "57", "58"})  # PostgreSQL: connection, rollback, resources, operator, system
 
 
 def is_passing(error: BaseException) -> bool:
-    """The database is away, locked or full: worth another try. Drivers raise some of it unwrapped while they connect."""
+    """The database is away, locked or full: worth another try. Drivers raise some of it unwrapped while they connect, and
+    whoever shares a transaction with the caller who met it first is told that its connection is lost."""
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None)
         gone = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
         return gone or str(state or "")[:2] in PASSING_STATES
+    if isinstance(error, PendingRollbackError):
+        return error.code == CONNECTION_LOST
     state = getattr(error, "sqlstate", None)
     return isinstance(error, OSError | PoolTimeoutError) or str(state or "")[:2] in PASSING_STATES
 
@@ -43,7 +50,8 @@ class Database:
         self.on_commit = on_commit or (lambda _workspaces: None)
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self.engine = sqlite.engine(url, 1, "BEGIN IMMEDIATE") if self.is_sqlite else _postgresql(url)
-        self._readers = sqlite.engine(url, READERS, "BEGIN", query_only=True) if self.is_sqlite else self.engine
+        self._readers = sqlite.engine(url, READERS, "BEGIN DEFERRED", query_only=True) if self.is_sqlite else self.engine
+        self.reader = Reader(self._readers)
         self._writer = _Writer(self.engine, self)
 
     @asynccontextmanager
@@ -59,6 +67,7 @@ class Database:
             yield session
 
     async def close(self) -> None:
+        self.reader.close()
         await self._readers.dispose()
         await self._writer.close()
         await self.engine.dispose()
@@ -71,6 +80,7 @@ class _Group:
         self.connection = connection
         self.size = 0
         self.events: list[NewEvent] = []
+        self.entries: list[NewEntry] = []
         self.rung: set[str] = set()
         self.committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -86,7 +96,8 @@ class _Writer:
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
         group = await self._join()
-        session = AsyncSession(group.connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
+        mode: JoinTransactionMode = "rollback_only" if group.size == 1 else "create_savepoint"  # the first may undo it all
+        session = AsyncSession(group.connection, expire_on_commit=False, join_transaction_mode=mode)
         done = False
         try:
             yield session
@@ -131,12 +142,16 @@ class _Writer:
         return self._group
 
     async def _leave(self, group: _Group, session: AsyncSession, done: bool) -> None:
-        """End one caller's savepoint (undone unless it is `done`), commit if nobody joins any more, pass the turn on."""
-        recorded = events.take(session)
+        """End one caller's part (undone unless it is `done`), commit if nobody joins any more, pass the turn on."""
+        recorded, entries = events.take(session), audit.take(session)
         try:
             await session.close()
             if done:
                 group.events += recorded
+                group.entries += entries
+            elif group.size == 1:
+                await self._disband(group, None)
+                return
             if not self._waiting or group.size >= GROUP:
                 await self._commit(group)
         except Exception as error:  # whatever it is, and drivers raise more than SQLAlchemy wraps, the group is at its end
@@ -147,6 +162,7 @@ class _Writer:
     async def _commit(self, group: _Group) -> None:
         try:
             group.rung = await events.store(group.connection, group.events)
+            await audit.store(group.connection, group.entries)
             await group.connection.commit()
         except Exception as error:
             await self._disband(group, error)
@@ -154,6 +170,7 @@ class _Writer:
             await self._disband(group, None)
 
     async def _disband(self, group: _Group, error: Exception | None) -> None:
+        """Closing a connection rolls back what was not committed."""
         self._group = None
         if error is None:
             group.committed.set_result(None)

@@ -11,14 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Index, String, and_, false, insert, or_, select, true, update
+from sqlalchemy import BigInteger, ColumnElement, Index, String, and_, bindparam, false, or_, select, true, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models import ids
+from models import ids, many
 from models.base import Base, JsonObject, now, table_of
+from models.reader import Look, Reader
 
-MESSAGE, CHANNEL = "message", "channel"
+MESSAGE, CHANNEL, INBOUND, WEBHOOK = "message", "channel", "inbound", "webhook"
+SENDER, OPT_OUT = "sender", "opt_out"
+OF_MESSAGES = (MESSAGE, INBOUND)
+PLATFORM = "platform"
+"""The log of no workspace: what those who run the installation have to look at. Numbered and followed as any other."""
 
 
 class Counter(Base):
@@ -26,16 +32,24 @@ class Counter(Base):
 
     workspace_id: Mapped[str] = mapped_column(String(40), primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger)
+
+
+class Floor(Base):
+    """Where a workspace's log begins, once something of it was dropped. Beside the counter, whose lock is for writers."""
+
+    __tablename__ = "event_floor"
+
+    workspace_id: Mapped[str] = mapped_column(String(40), primary_key=True)
     oldest: Mapped[int] = mapped_column(BigInteger)
 
 
 class Event(Base):
-    """One entry of the log. `kind` is the noun (message, channel); `type` the public dotted name (`email.sent`)."""
+    """One entry of the log. `kind` is the noun (message, channel, inbound); `type` the public dotted name (`email.sent`)."""
 
     __tablename__ = "event"
     __table_args__ = (Index("ix_event_subject", "workspace_id", "subject_id", "seq"),)
 
-    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspace.id"), primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(String(40), primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     id: Mapped[str] = mapped_column(String(40), unique=True)
     kind: Mapped[str] = mapped_column(String(20))
@@ -88,7 +102,7 @@ class Pattern:
     def clause(self) -> ColumnElement[bool]:
         """The same question in SQL."""
         own = Event.type.startswith(self.text, autoescape=True) if self.is_prefix else Event.type == self.text
-        return or_(own, and_(Event.kind == MESSAGE, self._generic_clause()))
+        return or_(own, and_(Event.kind.in_(OF_MESSAGES), self._generic_clause()))
 
     def _generic_clause(self) -> ColumnElement[bool]:
         noun, dot, verb = self.text.partition(".")
@@ -105,31 +119,31 @@ class Pattern:
 
     @staticmethod
     def _generic(event: Event) -> str:
-        return f"{MESSAGE}.{event.type.partition('.')[2]}" if event.kind == MESSAGE else event.type
+        return f"{MESSAGE}.{event.type.partition('.')[2]}" if event.kind in OF_MESSAGES else event.type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which events; an empty field does not restrict. `message_channels` are those whose message events may be seen."""
+    """Which events; an empty field does not restrict. `message_channels` are those whose message events may be seen, `kinds`
+    the other nouns."""
 
     patterns: Sequence[Pattern] | None = None
     subject_ids: Sequence[str] | None = None
     message_channels: Sequence[str] = ()
-    channel_events: bool = True
+    kinds: Sequence[str] = (CHANNEL,)
 
     def matches(self, event: Event) -> bool:
         if self.subject_ids is not None and event.subject_id not in self.subject_ids:
             return False
-        seen = self.channel_events if event.kind == CHANNEL else event.channel_type in self.message_channels
+        seen = event.channel_type in self.message_channels if event.kind in OF_MESSAGES else event.kind in self.kinds
         return seen and (self.patterns is None or any(pattern.matches(event) for pattern in self.patterns))
 
     def shows(self, event: Event) -> bool:
         return self.matches(event)
 
     def clauses(self, workspace_id: str) -> list[ColumnElement[bool]]:
-        messages = and_(Event.kind == MESSAGE, Event.channel_type.in_(self.message_channels))
-        seen = or_(messages, Event.kind == CHANNEL) if self.channel_events else messages
-        found: list[ColumnElement[bool]] = [Event.workspace_id == workspace_id, seen]
+        messages = and_(Event.kind.in_(OF_MESSAGES), Event.channel_type.in_(self.message_channels))
+        found: list[ColumnElement[bool]] = [Event.workspace_id == workspace_id, or_(messages, Event.kind.in_(self.kinds))]
         if self.subject_ids is not None:
             found.append(Event.subject_id.in_(self.subject_ids))
         if self.patterns is not None:
@@ -158,8 +172,7 @@ async def store(connection: AsyncConnection, pending: Sequence[NewEvent]) -> set
         recorded = by_workspace[workspace_id]
         first = await _reserve(connection, workspace_id, len(recorded))
         rows += [_row(event, first + i) for i, event in enumerate(recorded)]
-    if rows:
-        await connection.execute(insert(table_of(Event)), rows)
+    await many.insert_all(connection, table_of(Event), rows)
     return set(by_workspace)
 
 
@@ -167,9 +180,20 @@ async def _reserve(connection: AsyncConnection, workspace_id: str, number: int) 
     """The first of `number` numbers that are the caller's alone; others wait until the transaction ends."""
     mine = update(Counter).where(Counter.workspace_id == workspace_id).values(seq=Counter.seq + number)
     last = await connection.scalar(mine.returning(Counter.seq))
+    if last is None and workspace_id == PLATFORM:
+        return await _open_platform(connection, number)
     if last is None:
         raise LookupError(f"workspace {workspace_id} has no event counter")
     return int(last) - number + 1
+
+
+async def _open_platform(connection: AsyncConnection, number: int) -> int:
+    """As `_reserve`, for the first event of the platform's log."""
+    values = {"workspace_id": PLATFORM, "seq": number}
+    made = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(Counter).values(values)
+    counted = made.on_conflict_do_update(index_elements=["workspace_id"], set_={"seq": Counter.seq + number})
+    last = await connection.scalar(counted.returning(Counter.seq))
+    return int(last or 0) - number + 1
 
 
 def _row(event: NewEvent, seq: int) -> dict[str, Any]:
@@ -204,9 +228,18 @@ async def head(session: AsyncSession, workspace_id: str) -> int:
     return await session.scalar(select(Counter.seq).where(Counter.workspace_id == workspace_id)) or 0
 
 
+async def newest(reader: Reader, workspace_id: str) -> int:
+    """As `head`, in one step."""
+    found = await reader.look(_NEWEST, workspace_id=workspace_id)
+    return int(found[0][0]) if found else 0
+
+
+_NEWEST = Look(lambda _postgresql: select(Counter.seq).where(Counter.workspace_id == bindparam("workspace_id")))
+
+
 async def oldest(session: AsyncSession, workspace_id: str) -> int:
-    """The number of the oldest event that is still kept."""
-    return await session.scalar(select(Counter.oldest).where(Counter.workspace_id == workspace_id)) or 1
+    """The number from which on every event is kept."""
+    return await session.scalar(select(Floor.oldest).where(Floor.workspace_id == workspace_id)) or 1
 
 
 async def of_subjects(session: AsyncSession, workspace_id: str, subject_ids: Sequence[str]) -> Sequence[Event]:

@@ -8,6 +8,11 @@ import threading
 import time
 
 CONNECTOR, CHANNEL, MESSAGE, EVENT, WORKSPACE, ORGANIZATION, BATCH = "con", "chn", "msg", "evt", "wsp", "org", "bat"
+RECEIPT = "rcp"
+AUDIT = "aud"
+API_KEY = "key"
+INBOUND, WEBHOOK, DELIVERY = "inb", "whs", "whd"
+SENDER_ID, OPT_OUT = "snd", "opt"
 
 _last = 0
 _lock = threading.Lock()

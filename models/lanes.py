@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 
 from sqlalchemy import ColumnElement, ForeignKey, String, bindparam, func, or_, select, type_coerce, update
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Instant, now
 
-MAX_IN_FLIGHT = 100
+MAX_IN_FLIGHT = 500
 BURSTS_A_SECOND = 20
 CLOCK_JITTER = 1.0
 
@@ -69,6 +69,13 @@ async def open(session: AsyncSession, workspace_id: str, connector_id: str, per_
         )
     )
     await session.flush()
+
+
+async def lock(session: AsyncSession, connector_ids: Collection[str]) -> None:
+    """Hold lanes until the transaction ends. Who changes a connector and its lane begins with the lane, as claims do, which
+    hold it when they half open a circuit: otherwise each could wait for the other."""
+    held = select(Lane.id).where(Lane.id.in_(connector_ids)).order_by(Lane.id).with_for_update()
+    await session.execute(held)
 
 
 async def throttle(session: AsyncSession, workspace_id: str, connector_id: str, per_second: float | None) -> None:

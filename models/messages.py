@@ -14,12 +14,12 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKey,
     Index,
+    Integer,
     String,
-    Table,
     Text,
-    Update,
     bindparam,
     func,
+    inspect,
     or_,
     select,
     text,
@@ -28,8 +28,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from models import many
 from models.base import Base, JsonList, JsonObject, now, table_of
 from models.paging import Window, contains
+from models.reader import Columns, Query, Reader
 
 
 class MessageStatus(StrEnum):
@@ -62,7 +64,8 @@ RANK: dict[str, int] = {
 
 
 class Message(Base):
-    """`external_id` is the provider's name for it, `client_reference` the caller's."""
+    """`external_id` is the provider's name for it, `client_reference` the caller's. `recipient_mark` is what one that
+    was sent and is redacted keeps of its recipient: see `recipients`."""
 
     __tablename__ = "message"
     __table_args__ = (
@@ -72,6 +75,13 @@ class Message(Base):
         Index("ix_message_connector", "workspace_id", "connector_id", "id"),
         Index("ix_message_reference", "workspace_id", "client_reference"),
         Index("ix_message_external", "connector_id", "external_id"),
+        Index("ix_message_recipient", "recipient", "workspace_id"),
+        Index(
+            "ix_message_mark",
+            "recipient_mark",
+            sqlite_where=text("recipient_mark IS NOT NULL"),
+            postgresql_where=text("recipient_mark IS NOT NULL"),
+        ),
         Index("ix_message_batch", "workspace_id", "batch_id", "id"),
         Index(
             "ix_message_fallback",
@@ -116,6 +126,7 @@ class Message(Base):
     created_at: Mapped[dt.datetime]
     updated_at: Mapped[dt.datetime]
     redacted_at: Mapped[dt.datetime | None]
+    recipient_mark: Mapped[str | None] = mapped_column(String(64))
 
 
 class Attempt(Base):
@@ -197,6 +208,22 @@ async def page(session: AsyncSession, workspace_id: str, where: Filter, window: 
     return window.trim((await session.scalars(found)).all())
 
 
+async def newest(reader: Reader, workspace_id: str, window: Window, columns: Columns = None) -> Sequence[Message]:
+    """As `page` without a filter, in one step; `window` has no offset."""
+    given = {"after": window.after, "before": window.before}
+    ends = {name: position[0] for name, position in given.items() if position is not None}
+    query = _newest("after" in ends, "before" in ends, window.backwards)
+    return window.trim(await reader.all(query, columns, workspace_id=workspace_id, size=window.size, **ends))
+
+
+@cache
+def _newest(after: bool, before: bool, backwards: bool) -> Query[Message]:
+    size: Any = bindparam("size", type_=Integer)
+    window = Window(size, (bindparam("after"),) if after else None, (bindparam("before"),) if before else None, backwards)
+    mine = _MESSAGES.c.workspace_id == bindparam("workspace_id")
+    return Query(Message, lambda found: window.apply(found.where(mine), (_MESSAGES.c.id,), descending=True))
+
+
 async def count(session: AsyncSession, workspace_id: str, where: Filter) -> int:
     return await session.scalar(select(func.count()).select_from(Message).where(*where.clauses(workspace_id))) or 0
 
@@ -204,6 +231,11 @@ async def count(session: AsyncSession, workspace_id: str, where: Filter) -> int:
 async def get(session: AsyncSession, workspace_id: str, message_id: str) -> Message | None:
     mine = (Message.workspace_id == workspace_id, Message.id == message_id)
     return await session.scalar(select(Message).where(*mine))
+
+
+async def shown(reader: Reader, workspace_id: str, message_id: str, columns: Columns = None) -> Message | None:
+    """As `get`, in one step."""
+    return await reader.first(_SHOWN, columns, workspace_id=workspace_id, id=message_id)
 
 
 async def by_ids(session: AsyncSession, workspace_id: str, ids: Sequence[str]) -> Sequence[Message]:
@@ -217,19 +249,29 @@ async def by_external_id(session: AsyncSession, workspace_id: str, external_id: 
     return await session.scalar(select(Message).where(*mine).order_by(Message.id.desc()).limit(1))
 
 
+ALIAS = "redacted:"
+
+
 def alias(external_id: str) -> str:
     """What a provider's name for a redacted message is kept as: the name may spell out the recipient."""
-    return f"redacted:{hashlib.sha256(external_id.encode()).hexdigest()}"
+    return f"{ALIAS}{hashlib.sha256(external_id.encode()).hexdigest()}"
 
 
-async def by_connector_external_id(
-    session: AsyncSession, workspace_id: str, connector_id: str, external_id: str
-) -> Message | None:
-    """The message one of whose attempts through this connector the provider calls so, redacted or not."""
-    names = (external_id, alias(external_id))
-    tried = select(Attempt.message_id).where(Attempt.connector_id == connector_id, Attempt.external_id.in_(names))
-    mine = (Message.workspace_id == workspace_id, Message.id.in_(tried))
-    return await session.scalar(select(Message).where(*mine).order_by(Message.id.desc()).limit(1))
+def is_alias(external_id: str) -> bool:
+    return external_id.startswith(ALIAS)
+
+
+async def hold(session: AsyncSession, ids: Sequence[str]) -> dict[str, Message]:
+    """Messages of any workspace, held against others until the transaction ends, as they stand now."""
+    found = select(Message).where(Message.id.in_(ids)).order_by(Message.id).with_for_update()
+    return {message.id: message for message in await session.scalars(found.execution_options(populate_existing=True))}
+
+
+async def name_attempt(session: AsyncSession, workspace_id: str, message_id: str, connector_id: str, external_id: str) -> None:
+    """Write down what the provider calls a message where the answer that told it was lost."""
+    mine = (Attempt.workspace_id == workspace_id, Attempt.message_id == message_id, Attempt.connector_id == connector_id)
+    named = update(Attempt).where(*mine, Attempt.external_id.is_(None)).values(external_id=external_id)
+    await session.execute(named.execution_options(synchronize_session=False))
 
 
 async def by_idempotency_key(session: AsyncSession, workspace_id: str, key: str) -> Message | None:
@@ -265,60 +307,42 @@ def below(status: str) -> list[str]:
     return [lower for lower, rank in RANK.items() if rank < RANK[status]]
 
 
-async def begin(session: AsyncSession, ids: Sequence[str]) -> Sequence[Message]:
-    """Move claimed messages from QUEUED to PROCESSING; of whatever workspace, for only the worker claims."""
-    return (await session.scalars(_BEGIN, {"ids": list(ids), "at": now()})).all()
-
-
-_BEGIN = (
-    update(Message)
-    .where(Message.id.in_(bindparam("ids", expanding=True)), Message.status == MessageStatus.QUEUED)
-    .values(status=MessageStatus.PROCESSING, updated_at=bindparam("at"))
-    .returning(Message)
-    .execution_options(populate_existing=True, synchronize_session=False)
-)
 _MESSAGES, _ATTEMPTS = table_of(Message), table_of(Attempt)
+_SHOWN = Query(
+    Message,
+    lambda found: found.where(_MESSAGES.c.workspace_id == bindparam("workspace_id"), _MESSAGES.c.id == bindparam("id")),
+)
+_COLUMNS = {attribute.key: attribute.columns[0].key for attribute in inspect(Message).column_attrs}
 _BY_IDS = _MESSAGES.c.id.in_(bindparam("ids", expanding=True))
 _STATUSES = select(_MESSAGES.c.id, _MESSAGES.c.status).where(_BY_IDS).order_by(_MESSAGES.c.id).with_for_update()
 
 
 async def statuses(session: AsyncSession, ids: Sequence[str]) -> dict[str, str]:
     """Where messages of any workspace stand, held against others until the transaction ends."""
-    return {message_id: status for message_id, status in await session.execute(_STATUSES, {"ids": list(ids)})}
+    return {message_id: status for message_id, status in await session.execute(_STATUSES, {"ids": many.padded(ids)})}
+
+
+async def insert_all(session: AsyncSession, workspace_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store messages given by the names of their attributes, all with the same ones. Raises ValueError for a stranger's."""
+    if any(row["workspace_id"] != workspace_id for row in rows):
+        raise ValueError("a message of another workspace")
+    await many.insert_all(await session.connection(), _MESSAGES, rows, _COLUMNS)
 
 
 async def write_all(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
     """Update messages by their `id`, each with its own values; rows of one shape go in one statement."""
     at = now()
-    for keys, alike in _by_shape(rows, ("id",)).items():
-        changed = [{**_bound(row, ("id",)), "v_updated_at": at} for row in alike]
-        await (await session.connection()).execute(_writing(_MESSAGES, (*keys, "updated_at"), ("id",)), changed)
+    await many.update_all(await session.connection(), _MESSAGES, ("id",), [{**row, "updated_at": at} for row in rows])
 
 
 async def write_attempts(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
     """Update attempts by their `message_id` and `number`, as `write_all` does."""
-    names = ("message_id", "number")
-    for keys, alike in _by_shape(rows, names).items():
-        changed = [_bound(row, names) for row in alike]
-        await (await session.connection()).execute(_writing(_ATTEMPTS, keys, names), changed)
+    await many.update_all(await session.connection(), _ATTEMPTS, ("message_id", "number"), rows)
 
 
-@cache
-def _writing(table: Table, keys: tuple[str, ...], names: tuple[str, ...]) -> Update:
-    """Built once for each shape of row: building costs more than running."""
-    values = {key: bindparam(f"v_{key}", type_=table.c[key].type) for key in keys}
-    return update(table).where(*(table.c[name] == bindparam(f"k_{name}") for name in names)).values(values)
-
-
-def _by_shape(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
-    shapes: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        shapes.setdefault(tuple(sorted(key for key in row if key not in names)), []).append(row)
-    return shapes
-
-
-def _bound(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    return {f"{'k' if key in names else 'v'}_{key}": value for key, value in row.items()}
+async def begin_attempts(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Attempts of which nobody knows yet how they end."""
+    await many.insert_all(await session.connection(), _ATTEMPTS, rows)
 
 
 async def tried_connectors(session: AsyncSession, workspace_id: str, message_id: str) -> set[str]:

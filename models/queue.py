@@ -2,12 +2,15 @@
 
 A job is claimed with a lease and a fence; the claim stores the attempt, so it is durable before anything is on the wire. A
 finished job is deleted: the truth is on the message. Scheduled jobs stay out of the ready index until they are due.
+
+A SUSPECT has been lost with its process so often that once more would be the last time. A worker takes one of these at a time:
+when it dies again, the others that died with it before are not among the dead.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -22,7 +25,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    insert,
     literal_column,
     or_,
     select,
@@ -32,14 +34,13 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 
-from models import lanes, workers
+from models import lanes, many, messages, workers
 from models.base import Base, now, table_of
 from models.connectors import Connector
 from models.lanes import Lane
-from models.messages import Attempt
 
 READY, LEASED, SCHEDULED = 0, 1, 3
-OTP, HIGH, NORMAL, BULK = 0, 1, 2, 3
+SUSPECT, OTP, HIGH, NORMAL, BULK = -1, 0, 1, 2, 3
 
 
 class Job(Base):
@@ -106,9 +107,9 @@ class Claim:
 
 _TABLE = table_of(Job)
 _job = _TABLE.c
-_IS_READY = _job.state == literal_column("0")  # a bound parameter would not match the partial index
+IS_READY = _job.state == literal_column("0")  # a bound parameter would not match the partial index
 _IS_LEASED = _job.state == literal_column("1")
-_IS_SCHEDULED = _job.state == literal_column("3")
+IS_SCHEDULED = _job.state == literal_column("3")
 
 
 async def enqueue(
@@ -169,43 +170,25 @@ def entry(
 
 async def enqueue_all(session: AsyncSession, entries: Sequence[Mapping[str, Any]]) -> None:
     """Many jobs in one statement."""
-    await session.execute(insert(Job), list(entries))
+    await many.insert_all(await session.connection(), _TABLE, entries)
 
 
-@dataclass(frozen=True, slots=True)
-class BusyLane:
-    """A connector with work, how urgent its most urgent message is, and for how many seconds it may send nothing."""
-
-    id: str
-    workspace_id: str
-    top: int
-    rests: float
-
-
-async def busy_lanes(session: AsyncSession) -> list[BusyLane]:
-    """Lanes with a ready job, the most urgent first, by hopping from lane to lane in the index rather than reading it all."""
-    rows = await session.execute(_busy(lanes.is_shared(session)), {"clock": now()})
-    return [BusyLane(lane.id, lane.workspace_id, least, lane.rests(at, least == BULK)) for lane, least, at in rows]
-
-
-@cache
-def _busy(is_shared: bool) -> Select[Any]:
-    first = select(func.min(_job.lane_id).label("lane_id")).where(_IS_READY).cte("busy", recursive=True)
-    following = select(func.min(_job.lane_id)).where(_IS_READY, _job.lane_id > first.c.lane_id).scalar_subquery()
-    found = first.union_all(select(following).where(first.c.lane_id.is_not(None)))
-    top = select(func.min(_job.priority)).where(_IS_READY, _job.lane_id == found.c.lane_id).scalar_subquery()
-    listed = select(Lane, top, lanes.clock(is_shared)).join(found, Lane.id == found.c.lane_id).where(_is_on(Lane.id))
-    return listed.order_by(top, func.random())
-
-
-def _is_on(lane_id: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnElement[bool]:
-    return select(Connector.id).where(Connector.id == lane_id, Connector.enabled, Connector.deleted_at.is_(None)).exists()
+def is_on(lane_id: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    may = (Connector.enabled, Connector.held_since.is_(None), Connector.deleted_at.is_(None))
+    return select(Connector.id).where(Connector.id == lane_id, *may).exists()
 
 
 async def claim(
-    session: AsyncSession, lane_id: str, worker: str, limit: int, urgent_limit: int, lease: dt.timedelta
+    session: AsyncSession,
+    lane_id: str,
+    worker: str,
+    limit: int,
+    urgent_limit: int,
+    lease: dt.timedelta,
+    suspect: bool = False,
 ) -> list[Claim]:
-    """Take jobs of a lane and store an attempt for each: up to `urgent_limit` of the most urgent kind, up to `limit` in all.
+    """Take jobs of a lane and store an attempt for each: up to `urgent_limit` of the most urgent kind, up to `limit` in all,
+    and one `suspect`, unless the worker has one.
 
     No more than its bucket, its pauses, its circuit and its room in flight allow; a fifth of that room is kept for urgent
     messages. A lane another worker is claiming from is left alone.
@@ -217,6 +200,8 @@ async def claim(
     room, common = _room(lane, in_flight, limit, urgent_limit, at)
     bulk_rests = lane.bulk_paused_until is not None and lane.bulk_paused_until > at
     claims = await _take(session, lane_id, worker, room, (OTP, OTP), until) if room and urgent_limit else []
+    if suspect and len(claims) < room and not await _has_suspect(session, worker):
+        claims += await _take(session, lane_id, worker, 1, (SUSPECT, SUSPECT), until)
     common = min(common, room - len(claims))
     if common > 0:
         claims += await _take(session, lane_id, worker, common, (HIGH, NORMAL if bulk_rests else BULK), until)
@@ -241,8 +226,13 @@ def _room(lane: Lane, in_flight: int, limit: int, urgent_limit: int, at: dt.date
 def _lane(is_shared: bool) -> Select[Any]:
     """A lane that may send, the time, and how many of its jobs are in flight."""
     in_flight = select(func.count()).where(_IS_LEASED, _job.lane_id == Lane.id).correlate(Lane).scalar_subquery()
-    found = select(Lane, lanes.clock(is_shared), in_flight).where(Lane.id == bindparam("lane_id"), _is_on(Lane.id))
+    found = select(Lane, lanes.clock(is_shared), in_flight).where(Lane.id == bindparam("lane_id"), is_on(Lane.id))
     return found.with_for_update(skip_locked=True, of=Lane)
+
+
+async def _has_suspect(session: AsyncSession, worker: str) -> bool:
+    mine = select(_job.message_id).where(_IS_LEASED, _job.priority == SUSPECT, _job.worker == worker)
+    return await session.scalar(mine.limit(1)) is not None
 
 
 async def _take(
@@ -252,7 +242,7 @@ async def _take(
     given = {"lane": lane_id, "first": first, "last": last, "room": room, "until": until, "by": worker}
     claims = sorted((Claim(*row) for row in await session.execute(_TAKE, given)), key=lambda claim: claim.message_id)
     if claims:
-        await session.execute(_TRY, [_attempt(claim) for claim in claims])
+        await messages.begin_attempts(session, [_attempt(claim) for claim in claims])
     return claims
 
 
@@ -275,14 +265,14 @@ def _attempt(claim: Claim) -> dict[str, Any]:
 # What runs for every handful of messages is built once.
 _next_up = (
     select(_job.message_id)
-    .where(_IS_READY, _job.lane_id == bindparam("lane"), _job.priority.between(bindparam("first"), bindparam("last")))
+    .where(IS_READY, _job.lane_id == bindparam("lane"), _job.priority.between(bindparam("first"), bindparam("last")))
     .order_by(_job.priority, _job.message_id)
     .limit(bindparam("room"))
     .with_for_update(skip_locked=True)
 )
 _TAKE = (
     update(_TABLE)
-    .where(_job.message_id.in_(_once(_next_up)), _IS_READY)
+    .where(_job.message_id.in_(_once(_next_up)), IS_READY)
     .values(
         state=LEASED, attempts=_job.attempts + 1, fence=_job.fence + 1, lease_until=bindparam("until"), worker=bindparam("by")
     )
@@ -290,74 +280,62 @@ _TAKE = (
 )
 _MINE = _job.message_id.in_(bindparam("ids", expanding=True))
 _HELD = select(_job.message_id, _job.fence).where(_MINE, _IS_LEASED).order_by(_job.message_id).with_for_update()
-_TRY = insert(table_of(Attempt))
 _FINISH = delete(_TABLE).where(_MINE)
-_NEXT_DUE = select(_job.run_at).where(_IS_SCHEDULED).order_by(_job.run_at).limit(1)
 
 
 async def held(session: AsyncSession, claims: Sequence[Claim]) -> set[str]:
     """The messages of those claims that still hold their lease, kept against others until the transaction ends."""
     fences = {claim.message_id: claim.fence for claim in claims}
-    found = await session.execute(_HELD, {"ids": list(fences)})
+    found = await session.execute(_HELD, {"ids": many.padded(list(fences))})
     return {message_id for message_id, fence in found if fence == fences[message_id]}
 
 
 async def finish(session: AsyncSession, message_ids: Sequence[str]) -> None:
     """These messages, which the caller holds, need no further attempt."""
     if message_ids:
-        await session.execute(_FINISH, {"ids": list(message_ids)})
+        await session.execute(_FINISH, {"ids": many.padded(message_ids)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:
-    """A job the caller holds goes back: due at `run_at` or at once, with so many `tries`, in the same lane or another."""
+    """A job the caller holds goes back: due at `run_at` or at once, with so many `tries`, in the same lane or another. One
+    that is not suspected now stays what it was."""
 
     message_id: str
     lane_id: str
     run_at: dt.datetime | None
     tries: int
+    is_suspect: bool = False
 
 
 async def put_back(session: AsyncSession, jobs: Sequence[Again]) -> None:
-    values = {
-        "state": bindparam("v_state"),
-        "run_at": bindparam("v_run_at", type_=_job.run_at.type),
-        "tries": bindparam("v_tries"),
-        "lane_id": bindparam("v_lane_id"),
-        "lease_until": None,
-        "worker": None,
-    }
-    back = update(_TABLE).where(_job.message_id == bindparam("k_message_id")).values(values)
     rows = [
         {
-            "k_message_id": job.message_id,
-            "v_state": READY if job.run_at is None else SCHEDULED,
-            "v_run_at": job.run_at,
-            "v_tries": job.tries,
-            "v_lane_id": job.lane_id,
+            "message_id": job.message_id,
+            "state": READY if job.run_at is None else SCHEDULED,
+            "run_at": job.run_at,
+            "tries": job.tries,
+            "lane_id": job.lane_id,
+            "lease_until": None,
+            "worker": None,
+            **({"priority": SUSPECT} if job.is_suspect else {}),
         }
         for job in jobs
     ]
-    if rows:
-        await (await session.connection()).execute(back, rows)
+    await many.update_all(await session.connection(), _TABLE, ("message_id",), rows)
 
 
 async def promote(session: AsyncSession, limit: int = 500) -> list[tuple[str, str]]:
     """Make scheduled jobs that are due ready: (workspace, message) of each."""
-    due = select(Job.message_id).where(_IS_SCHEDULED, Job.run_at <= now()).order_by(Job.run_at).limit(limit)
+    due = select(Job.message_id).where(IS_SCHEDULED, Job.run_at <= now()).order_by(Job.run_at).limit(limit)
     ready = (
         update(Job)
-        .where(Job.message_id.in_(_once(due.with_for_update(skip_locked=True))), _IS_SCHEDULED)
+        .where(Job.message_id.in_(_once(due.with_for_update(skip_locked=True))), IS_SCHEDULED)
         .values(state=READY, run_at=None)
         .returning(Job.workspace_id, Job.message_id)
         .execution_options(synchronize_session=False)
     )
     return [(workspace_id, message_id) for workspace_id, message_id in await session.execute(ready)]
-
-
-async def next_due(session: AsyncSession) -> dt.datetime | None:
-    """When the next scheduled job becomes due."""
-    return await session.scalar(_NEXT_DUE)
 
 
 async def overdue(session: AsyncSession, limit: int = 500) -> list[tuple[str, str]]:
@@ -373,28 +351,16 @@ async def overdue(session: AsyncSession, limit: int = 500) -> list[tuple[str, st
     return [(workspace_id, message_id) for workspace_id, message_id in await session.execute(gone)]
 
 
-async def lost(session: AsyncSession, before: dt.datetime | None, worker: str, limit: int = 500) -> list[Claim]:
+async def lost(
+    session: AsyncSession, before: dt.datetime | None, worker: str, besides: Collection[str] = (), limit: int = 500
+) -> list[Claim]:
     """Claims whose lease ended before `before` or whose worker's heart has stopped; without it, all that are not `worker`'s
-    own, for nobody else can be alive."""
+    own, for nobody else can be alive. Those of the messages `besides` are passed over."""
     gone = Job.worker != worker if before is None else or_(Job.lease_until < before, Job.worker.not_in(workers.alive()))
     found = (
         select(Job.message_id, Job.workspace_id, Job.lane_id, Job.attempts, Job.tries, Job.fence)
-        .where(_IS_LEASED, gone)
+        .where(_IS_LEASED, gone, Job.message_id.not_in(besides))
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     return [Claim(*row) for row in await session.execute(found)]
-
-
-async def remove(session: AsyncSession, workspace_id: str, message_ids: Sequence[str]) -> list[str]:
-    """Take jobs that nobody has claimed out of the queue; whose they were."""
-    mine = (Job.workspace_id == workspace_id, Job.message_id.in_(message_ids), Job.state != LEASED)
-    return list((await session.scalars(delete(Job).where(*mine).returning(Job.message_id))).all())
-
-
-async def depth(session: AsyncSession, workspace_id: str, lane_id: str) -> tuple[int, int]:
-    """How many messages of a connector wait, and how many are in flight."""
-    mine = (Job.workspace_id == workspace_id, Job.lane_id == lane_id)
-    counted = select(_IS_LEASED, func.count()).where(*mine).group_by(_IS_LEASED)
-    found = {bool(leased): number for leased, number in await session.execute(counted)}
-    return found.get(False, 0), found.get(True, 0)

@@ -6,16 +6,18 @@ replaced by a hash, by which those receipts still find the message.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models import recipients
 from models.base import JsonObject, now
 from models.events import Event
-from models.messages import Attempt, Message, alias
-from models.receipts import Receipt
+from models.messages import Attempt, Message, MessageStatus, alias, is_alias
+from models.receipts import ANY, Receipt
+from models.vault import Vault
 from models.waiting import UNDER_WAY
 
 FORGOTTEN = "(redacted)"
@@ -31,17 +33,28 @@ async def lock(session: AsyncSession, workspace_id: str, message_id: str) -> Mes
     return await session.scalar(found.execution_options(populate_existing=True))
 
 
-async def redact(session: AsyncSession, message: Message) -> Message:
+async def redacted(session: AsyncSession, ids: Collection[str]) -> set[str]:
+    """Which of these messages of any workspace have been redacted."""
+    found = select(Message.id).where(Message.id.in_(ids), Message.redacted_at.is_not(None))
+    return set((await session.scalars(found)).all())
+
+
+async def redact(session: AsyncSession, message: Message, vault: Vault) -> Message:
     """Forget everything about a locked message that names its recipient or quotes it. `updated_at` goes on telling when its
-    delivery last moved."""
-    await _attempts(session, message)
+    delivery last moved. A mark goes on telling that the recipient was written to: who was may still opt out."""
     await _receipts(session, message)
+    await _attempts(session, message)
     await _timeline(session, message)
-    return await _message(session, message)
+    mark = recipients.mark(vault, message.channel_type, message.to) if _has_left(message) else None
+    return await _message(session, message, mark)
 
 
-async def _message(session: AsyncSession, message: Message) -> Message:
-    values: dict[str, Any] = dict.fromkeys(EMPTIED)
+def _has_left(message: Message) -> bool:
+    return message.sent_at is not None or message.status == MessageStatus.UNKNOWN
+
+
+async def _message(session: AsyncSession, message: Message, mark: str | None) -> Message:
+    values: dict[str, Any] = {**dict.fromkeys(EMPTIED), "recipient_mark": mark}
     values |= {"to": "", "media": [], "fallbacks": [], "fallback_at": None, "redacted_at": now()}
     values |= {"external_id": _alias(message.external_id), "failure": wordless(message.failure)}
     values["route"] = [{**step, "reason": FORGOTTEN} if step["decision"] == QUOTING else step for step in message.route]
@@ -59,16 +72,25 @@ async def _attempts(session: AsyncSession, message: Message) -> None:
 
 
 async def _receipts(session: AsyncSession, message: Message) -> None:
-    """Those that were applied, and those still parked under the provider's name for it."""
-    parked = and_(Receipt.connector_id == message.connector_id, Receipt.external_id == message.external_id)
-    mine = (Receipt.workspace_id == message.workspace_id, or_(Receipt.message_id == message.id, parked))
-    for receipt in (await session.scalars(select(Receipt).where(*mine))).all():
+    """Those that were applied, and those still parked for it. One that is being applied just now is held by somebody who waits
+    for this message: he will see that it was redacted, and must not be waited for."""
+    names = select(Attempt.connector_id, Attempt.external_id).where(Attempt.message_id == message.id)
+    named = [
+        and_(Receipt.connector_id == connector_id, Receipt.external_id == external_id)
+        for connector_id, external_id in await session.execute(names.where(Attempt.external_id.is_not(None)).distinct())
+    ]
+    referring = and_(Receipt.reference == message.id, Receipt.message_id.is_(None))
+    mine = or_(Receipt.message_id == message.id, referring, *named)
+    found = select(Receipt).where(mine, Receipt.workspace_id.in_((message.workspace_id, ANY)))
+    for receipt in (await session.scalars(found.with_for_update(skip_locked=True))).all():
         muted(receipt)
     await session.flush()
 
 
 def muted(receipt: Receipt) -> Receipt:
     """A receipt of a redacted message: what it reports, without the provider's words."""
+    if is_alias(receipt.event_id):
+        return receipt
     receipt.raw, receipt.detail, receipt.failure = {}, None, wordless(receipt.failure)
     receipt.external_id, receipt.event_id = alias(receipt.external_id), alias(receipt.event_id)
     return receipt

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,54 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON", "journal_size_limit=67108864")
 
+STEP = 1_000
+LONGEST = 20  # steps of STEP instructions of SQLite's machine, a few milliseconds in all
+GLANCES = ("SELECT", "SAVEPOINT", "RELEASE", "BEGIN DEFERRED")
+
+
+class Whole:
+    """A cursor that reads all of a statement's answer at once: where it is asked, if that takes a moment only, for a visit to
+    the connection's thread costs more than most reads; else in one such visit, where aiosqlite's own makes four."""
+
+    rowcount, lastrowid, arraysize = -1, None, 1
+    description: Any = None
+
+    def __init__(self, connection: Steady) -> None:
+        self._connection = connection
+        self._rows: list[Any] = []
+
+    async def __aenter__(self) -> Whole:
+        return self
+
+    async def execute(self, statement: str, parameters: Any = ()) -> Whole:
+        return await self._run(sqlite3.Cursor.execute, statement, parameters)
+
+    async def executemany(self, statement: str, rows: Any) -> Whole:
+        return await self._run(sqlite3.Cursor.executemany, statement, rows)
+
+    async def fetchall(self) -> list[Any]:
+        return self._rows
+
+    async def close(self) -> None:
+        self._rows = []
+
+    async def _run(self, how: Callable[..., Any], statement: str, parameters: Any) -> Whole:
+        answer = self._connection.glance(statement, parameters) if how is sqlite3.Cursor.execute else None
+        if answer is None:
+            answer = await self._connection.run(_answer, how, statement, parameters)
+        ran, self._rows = answer
+        self.description, self.rowcount, self.lastrowid = ran.description, ran.rowcount, ran.lastrowid
+        return self
+
+
+Answer = tuple[sqlite3.Cursor, list[Any]]
+
+
+def _answer(connection: sqlite3.Connection, how: Callable[..., Any], *given: Any) -> Answer:
+    with closing(connection.cursor()) as cursor:
+        how(cursor, *given)
+        return cursor, cursor.fetchall() if cursor.description else []
+
 
 class Steady(aiosqlite.Connection):
     """Finishes a statement although its caller is cancelled; the caller is told at its next wait for anything else.
@@ -22,6 +72,43 @@ class Steady(aiosqlite.Connection):
     SQLAlchemy gives up a connection that was interrupted within a statement, and the writer's is shared: everybody else in
     the transaction would lose their work.
     """
+
+    reads_only = False
+    _steps = 0
+
+    def cursor(self) -> Whole:  # type: ignore[override]
+        return Whole(self)
+
+    def glance(self, statement: str, parameters: Any) -> Answer | None:
+        """What a statement answers that neither writes nor waits for a lock; None for others, and where it takes too long."""
+        if not statement.startswith(GLANCES):
+            return None
+        connection, self._steps = self._conn, 0
+        connection.set_progress_handler(self._is_too_long, STEP)
+        try:
+            return _answer(connection, sqlite3.Cursor.execute, statement, parameters)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise
+            return None
+        finally:
+            connection.set_progress_handler(None, STEP)
+
+    def _is_too_long(self) -> bool:
+        self._steps += 1
+        return self._steps > LONGEST
+
+    async def run(self, step: Callable[..., Any], *given: Any) -> Any:
+        """`step`, called with SQLite's own connection in its thread."""
+        return await self._execute(step, self._conn, *given)
+
+    async def rollback(self) -> None:
+        if not self.in_transaction:  # a pool rolls back every connection it is given back
+            return
+        if self.reads_only:
+            self._conn.rollback()
+        else:
+            await super().rollback()
 
     async def _execute(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
         work = asyncio.ensure_future(super()._execute(fn, *args, **kwargs))  # type: ignore[no-untyped-call]
@@ -54,8 +141,9 @@ def engine(url: str, size: int, begin: str, query_only: bool = False) -> AsyncEn
         Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     async def connect() -> aiosqlite.Connection:
-        made = Steady(lambda: sqlite3.connect(path or ":memory:", isolation_level=None), 64)
+        made = Steady(lambda: sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False), 64)
         made._thread.daemon = True
+        made.reads_only = query_only
         return await made
 
     made = create_async_engine(

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import table_of
 from models.connectors import CircuitState, ComponentStatus, Connector
-from models.queue import LEASED, READY, Job
+from models.queue import READY, SUSPECT, Job
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -21,13 +21,14 @@ class Place:
     message_id: str
 
 
-START = Place(-1, "")
+START = Place(SUSPECT, "")
+_WAITS = or_(Job.state == literal_column("0"), Job.state == literal_column("3"))  # in the words of the partial indexes
 
 
 async def waiting(session: AsyncSession, lane_id: str, after: Place, limit: int, pinned: bool) -> list[Place]:
     """The next messages that wait in a lane, held until the transaction ends; with `pinned`, also those that name it."""
     behind = tuple_(Job.priority, Job.message_id) > (after.priority, after.message_id)
-    mine = [Job.lane_id == lane_id, Job.state != LEASED, behind]
+    mine = [Job.lane_id == lane_id, _WAITS, behind]
     if not pinned:
         mine.append(Job.is_pinned.is_(False))
     found = select(Job.priority, Job.message_id).where(*mine).order_by(Job.priority, Job.message_id).limit(limit)
@@ -52,8 +53,9 @@ async def waiting_lanes(session: AsyncSession) -> list[tuple[str, str]]:
         Connector.deleted_at.is_not(None),
         Connector.enabled.is_(False),
         Connector.component_status == ComponentStatus.ERROR,
+        Connector.held_since.is_not(None),
         Connector.circuit == CircuitState.OPEN,
     )
-    has_jobs = select(Job.message_id).where(Job.lane_id == Connector.id, Job.state != LEASED).exists()
+    has_jobs = select(Job.message_id).where(Job.lane_id == Connector.id, _WAITS).exists()
     found = select(Connector.workspace_id, Connector.id).where(broken, has_jobs)
     return [(workspace_id, connector_id) for workspace_id, connector_id in await session.execute(found)]

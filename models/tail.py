@@ -232,6 +232,10 @@ class Tail(Generic[R]):
             self._task.cancel()
         return self._task
 
+    def leave(self) -> None:
+        """One follower less; without any the tail ends."""
+        self._tails._leave(self)
+
     def wake(self) -> None:
         """Read now rather than at the next poll."""
         self._awake.set()
@@ -297,6 +301,24 @@ class Follower(Generic[R]):
         self._tail = tail
         self._rows: deque[R] = deque()
         self._given = 0
+
+    def branch(self) -> Follower[R]:
+        """One more at the same place, which may outlive this one. Whoever asks for it must `close` it."""
+        self._tail.followers += 1
+        return Follower(self._tail, self.seq)
+
+    def close(self) -> None:
+        """For a branch, once."""
+        self._tail.leave()
+
+    async def several(self) -> list[R]:
+        """The next row and those at hand behind it, as many as are handed out at a time; none once the tail has ended."""
+        found = []
+        async for row in self:
+            found.append(row)
+            if not self._rows or len(found) == BREATH:
+                break
+        return found
 
     def __aiter__(self) -> Follower[R]:
         return self

@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import now
 from models.connectors import Connector, StatusView
-from models.events import CHANNEL, MESSAGE, NewEvent, record
-from models.messages import Message
+from models.events import CHANNEL, INBOUND, MESSAGE, NewEvent, record
+from models.inbound import InboundMessage
+from models.underway import Sendable
 
 
 class TimelineSource(StrEnum):
@@ -26,7 +27,7 @@ class TimelineSource(StrEnum):
 
 def message_changed(
     session: AsyncSession,
-    message: Message,
+    message: Sendable,
     previous: str | None,
     source: TimelineSource,
     *,
@@ -38,12 +39,14 @@ def message_changed(
     _message_event(session, message, message.status.lower(), previous, source, detail, attempt, occurred_at)
 
 
-def message_noted(session: AsyncSession, message: Message, verb: str, detail: str) -> None:
-    """`email.updated`, `email.resent` or `email.redacted`: a client did something that leaves the status as it is."""
-    _message_event(session, message, verb, message.status, TimelineSource.API, detail, None, None)
+def message_noted(
+    session: AsyncSession, message: Sendable, verb: str, detail: str, source: TimelineSource = TimelineSource.API
+) -> None:
+    """`email.updated`, `email.resent` or `email.redacted`: something was done that leaves the status as it is."""
+    _message_event(session, message, verb, message.status, source, detail, None, None)
 
 
-def receipt_ignored(session: AsyncSession, message: Message, reported: str, occurred_at: dt.datetime) -> None:
+def receipt_ignored(session: AsyncSession, message: Sendable, reported: str, occurred_at: dt.datetime) -> None:
     """A late, repeated or reordered receipt: seen, written down, without effect."""
     detail = f"{reported} reported while {message.status}"
     source = TimelineSource.PROVIDER_CALLBACK
@@ -52,7 +55,7 @@ def receipt_ignored(session: AsyncSession, message: Message, reported: str, occu
 
 def _message_event(
     session: AsyncSession,
-    message: Message,
+    message: Sendable,
     verb: str,
     previous: str | None,
     source: TimelineSource,
@@ -80,6 +83,22 @@ def _message_event(
             channel_type=message.channel_type,
             payload=payload,
             occurred_at=occurred_at or now(),
+        ),
+    )
+
+
+def inbound_received(session: AsyncSession, message: InboundMessage) -> None:
+    """`sms.inbound` and the like."""
+    record(
+        session,
+        NewEvent(
+            workspace_id=message.workspace_id,
+            kind=INBOUND,
+            type=f"{message.channel_type.lower()}.inbound",
+            subject_id=message.id,
+            connector_id=message.connector_id,
+            channel_type=message.channel_type,
+            payload={"keyword": message.keyword, "source": TimelineSource.PROVIDER_CALLBACK.value},
         ),
     )
 

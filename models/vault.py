@@ -90,10 +90,14 @@ class Vault:
         """HMAC-SHA256 under a subkey of the primary key made for this purpose. May be cut to 16 bytes or more."""
         return self._mac(self.primary, purpose, data)
 
+    def signatures(self, purpose: str, data: bytes) -> list[bytes]:
+        """What `sign` answers or has answered, under every key of the ring."""
+        return [self._mac(kid, purpose, data) for kid in self._keys]
+
     def verify(self, purpose: str, data: bytes, signature: bytes) -> bool:
         """Whether any key of the ring made this signature, so that what was handed out survives a rotation."""
         size = len(signature)
-        macs = [self._mac(kid, purpose, data)[:size] for kid in self._keys]
+        macs = [mac[:size] for mac in self.signatures(purpose, data)]
         return size >= SHORTEST_SIGNATURE and any([hmac.compare_digest(mac, signature) for mac in macs])
 
     def _mac(self, kid: str, purpose: str, data: bytes) -> bytes:

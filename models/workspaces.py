@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, select, update
+from sqlalchemy import ForeignKey, String, Text, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models import ids
-from models.base import Base, now
+from models.base import Base, now, table_of
 from models.events import Counter
+from models.paging import Window
+from models.reader import Query, Reader
 
 
 class Organization(Base):
@@ -19,6 +22,8 @@ class Organization(Base):
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
+    whatsapp_phone_number_id: Mapped[str | None] = mapped_column(String(32), unique=True)
+    whatsapp_access_token: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[dt.datetime]
 
 
@@ -29,11 +34,20 @@ class Workspace(Base):
     organization_id: Mapped[str] = mapped_column(ForeignKey("organization.id"))
     name: Mapped[str] = mapped_column(String(200), unique=True)
     will_active: Mapped[bool] = mapped_column(default=False)
+    retention_days: Mapped[int | None]
     created_at: Mapped[dt.datetime]
 
 
 async def get(session: AsyncSession, workspace_id: str) -> Workspace | None:
     return await session.get(Workspace, workspace_id)
+
+
+async def shown(reader: Reader, workspace_id: str) -> Workspace | None:
+    """As `get`, in one step."""
+    return await reader.first(_SHOWN, id=workspace_id)
+
+
+_SHOWN = Query(Workspace, lambda found: found.where(table_of(Workspace).c.id == bindparam("id")))
 
 
 async def lock(session: AsyncSession, workspace_id: str) -> Workspace | None:
@@ -43,6 +57,11 @@ async def lock(session: AsyncSession, workspace_id: str) -> Workspace | None:
 
 async def organization(session: AsyncSession, organization_id: str) -> Organization | None:
     return await session.get(Organization, organization_id)
+
+
+async def change_organization(session: AsyncSession, organization_id: str, values: dict[str, Any]) -> Organization:
+    changed = update(Organization).where(Organization.id == organization_id).values(**values).returning(Organization)
+    return (await session.scalars(changed.execution_options(populate_existing=True))).one()
 
 
 async def by_name(session: AsyncSession, name: str) -> Workspace | None:
@@ -60,17 +79,31 @@ async def change(session: AsyncSession, workspace_id: str, values: dict[str, Any
     return (await session.scalars(changed.execution_options(populate_existing=True))).one()
 
 
-async def create(session: AsyncSession, name: str) -> Workspace:
-    """A workspace in an organization of its own, with its event counter."""
+async def page(session: AsyncSession, window: Window) -> Sequence[Workspace]:
+    """Of the whole platform, newest first."""
+    return window.trim((await session.scalars(window.apply(select(Workspace), (Workspace.id,), descending=True))).all())
+
+
+async def everything(session: AsyncSession) -> Sequence[Workspace]:
+    return (await session.scalars(select(Workspace).order_by(Workspace.id))).all()
+
+
+async def count(session: AsyncSession) -> int:
+    return await session.scalar(select(func.count()).select_from(Workspace)) or 0
+
+
+async def create(session: AsyncSession, name: str, organization_id: str | None = None) -> Workspace:
+    """A workspace with its event counter; in a new organization of the same name unless one is given."""
     created = now()
-    organization = Organization(id=ids.new_id(ids.ORGANIZATION), name=name, created_at=created)
-    session.add(organization)
-    await session.flush()
+    if organization_id is None:
+        organization_id = ids.new_id(ids.ORGANIZATION)
+        session.add(Organization(id=organization_id, name=name, created_at=created))
+        await session.flush()
     workspace = Workspace(
-        id=ids.new_id(ids.WORKSPACE), organization_id=organization.id, name=name, will_active=False, created_at=created
+        id=ids.new_id(ids.WORKSPACE), organization_id=organization_id, name=name, will_active=False, created_at=created
     )
     session.add(workspace)
     await session.flush()
-    session.add(Counter(workspace_id=workspace.id, seq=0, oldest=1))
+    session.add(Counter(workspace_id=workspace.id, seq=0))
     await session.flush()
     return workspace

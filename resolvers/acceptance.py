@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from sqlalchemy.exc import IntegrityError
 
 from models import batches as rows
+from models import queue
 from models.bell import JOBS
-from models.messages import Message
+from models.messages import Message, insert_all
 from models.timeline import TimelineSource, message_changed
-from resolvers import limits, messages
+from resolvers import limits, messages, permits
 from resolvers.call import Call
 from resolvers.candidates import Lookup
 from resolvers.messages import Draft, Planned, send_scope
@@ -97,7 +98,9 @@ async def _plan(sendings: dict[int, Sending]) -> tuple[dict[int, Answer | Except
                     planned[i] = await messages.plan(session, sending.call, sending.draft, lookup)
             except Problem as problem:
                 answers[i] = problem
-    return answers, planned
+        asked = {i: plan.asks(sendings[i].draft) for i, plan in planned.items()}
+        answers |= (unwanted := await permits.opted_out(session, call, asked))
+    return answers, {i: plan for i, plan in planned.items() if i not in unwanted}
 
 
 def _replayed(sending: Sending, earlier: Message) -> Message:
@@ -112,11 +115,12 @@ async def _store(sendings: dict[int, Sending], planned: dict[int, Planned]) -> d
     if not planned:
         return {}
     call = next(iter(sendings.values())).call
-    accepted = {i: messages.row_of(sendings[i].call, sendings[i].draft, plan) for i, plan in planned.items()}
+    stored = {i: messages.row_of(sendings[i].call, sendings[i].draft, plan) for i, plan in planned.items()}
+    accepted = {i: Message(**row) for i, row in stored.items()}
     async with call.write() as session:
-        stored = list(accepted.values())
-        await rows.store_messages(session, call.workspace_id, stored, [messages.job_of(message) for message in stored])
-        for message in stored:
+        await insert_all(session, call.workspace_id, list(stored.values()))
+        await queue.enqueue_all(session, [messages.job_of(message) for message in accepted.values()])
+        for message in accepted.values():
             message_changed(session, message, None, TimelineSource.API, detail="Accepted")
     call.means.bell.ring(JOBS)
     return {i: (message, False) for i, message in accepted.items()}

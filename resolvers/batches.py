@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,7 +20,8 @@ from models.events import MESSAGE, Event
 from models.messages import Message
 from models.tail import Follower
 from models.timeline import TimelineSource, message_changed
-from resolvers import limits, messages
+from models.underway import underway
+from resolvers import limits, messages, permits
 from resolvers.call import Call
 from resolvers.candidates import Lookup
 from resolvers.messages import Draft, Planned, read_scope, readable_channels, send_scope
@@ -32,6 +33,7 @@ FASTEST_MS, SLOWEST_MS = 50, 60_000
 LONGEST_KEY = 255
 BREATH = 50
 
+Item = TypeVar("Item")
 Look = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
 
@@ -156,25 +158,35 @@ async def _same_batch(session: AsyncSession, call: Call, order: Order, known: di
 
 async def _plan(session: AsyncSession, call: Call, drafts: dict[int, Draft]) -> list[Planned]:
     """Where each draft would go. Raises Problems with everything that is wrong with any of them."""
-    planned, problems = [], []
+    planned: dict[int, Planned] = {}
+    problems: list[Problem] = []
     lookup = Lookup(session, call.workspace_id)
-    for i, draft in drafts.items():
-        if i % BREATH == 0:
-            await asyncio.sleep(0)
+    async for i, draft in _unhurried(drafts.items()):
         try:
-            planned.append(await messages.plan(session, call, draft, lookup))
+            planned[i] = await messages.plan(session, call, draft, lookup)
         except Problem as problem:
             if isinstance(problem.code, RequestErrorCode):
                 raise
             problems.append(_of(i, problem))
+    asked = {i: plan.asks(drafts[i]) for i, plan in planned.items()}
+    problems += [_of(i, problem) for i, problem in (await permits.opted_out(session, call, asked)).items()]
     if problems:
         raise Problems(problems)
-    return planned
+    return list(planned.values())
+
+
+async def _unhurried(items: Iterable[Item]) -> AsyncGenerator[Item]:
+    """Each in turn; now and then whoever else waits for the loop has it."""
+    for i, item in enumerate(items):
+        if i % BREATH == 0:
+            await asyncio.sleep(0)
+        yield item
 
 
 async def _store(call: Call, order: Order, planned: Sequence[tuple[Draft, Planned]]) -> Progress:
     batch_id = ids.new_id(ids.BATCH)
-    accepted = [messages.row_of(call, draft, plan, batch_id) for draft, plan in planned]
+    made = [messages.row_of(call, draft, plan, batch_id) async for draft, plan in _unhurried(planned)]
+    accepted = [underway(row) for row in made]
     batch = Batch(
         id=batch_id,
         workspace_id=call.workspace_id,
@@ -186,7 +198,7 @@ async def _store(call: Call, order: Order, planned: Sequence[tuple[Draft, Planne
         created_at=now(),
     )
     async with call.write() as session:
-        await rows.store(session, call.workspace_id, batch, accepted, [messages.job_of(message) for message in accepted])
+        await rows.store(session, call.workspace_id, batch, made, [messages.job_of(message) for message in accepted])
         for message in accepted:
             message_changed(session, message, None, TimelineSource.API, detail="Accepted")
         progress = await rows.progress(session, call.workspace_id, batch)

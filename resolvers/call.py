@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from delivery.gather import Gather
 from delivery.metrics import Meters
 from delivery.providers import Providers
 from delivery.route import Router
+from delivery.webhook_attempts import Courier
 from models.bell import Bell
 from models.database import Database, is_passing
 from models.events import Event
 from models.messages import Message
+from models.reader import Reader
 from models.tail import Tails
 from models.vault import Vault
 from resolvers.cursors import Cursors
-from resolvers.gather import Gather
 from resolvers.problems import Problem, RequestErrorCode
+from resolvers.rates import RateLimit, Rates
 from resolvers.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 
 REQUEST = "idempotency"
 RETRY_AFTER = 1
+
+Opened = TypeVar("Opened")
 
 log = structlog.get_logger()
 
@@ -48,7 +53,11 @@ class Means:
     cursors: Cursors
     sends: Gather[Sending, tuple[Message, bool]]
     meters: Meters
+    rates: Rates
+    courier: Courier
     region: str | None = None
+    protected_names: Sequence[str] = ()
+    invitations: Sequence[str] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,21 @@ class Call:
 
     def require(self, scope: str) -> None:
         self.viewer.require(scope)
+
+    def require_session(self) -> None:
+        self.viewer.require_session()
+
+    def require_admin(self) -> None:
+        self.viewer.require_admin()
+
+    async def spend(self, name: str) -> None:
+        """Count an execution of what is rate-limited under this name. Raises RATE_LIMITED; then nothing must have been done.
+        Not from within a transaction: it has one of its own, which stays when the use case fails."""
+        await self.means.rates.spend(self, name)
+
+    async def rates(self) -> list[RateLimit]:
+        """How the viewer stands with every rate limit."""
+        return await self.means.rates.of(self)
 
     def signature(self, request: object) -> str:
         """What a repeated request is recognised by. Keyed, because a plain hash of one would let its secrets be guessed."""
@@ -81,13 +105,17 @@ class Call:
     def read(self) -> AbstractAsyncContextManager[AsyncSession]:
         return available(self.means.database.read())
 
+    def look(self) -> Looking:
+        """For reads that take one step: rows rather than entities."""
+        return Looking(self.means.database.reader)
+
     def write(self) -> AbstractAsyncContextManager[AsyncSession]:
         """One transaction; subscribers hear of its events after it is committed."""
         return available(self.means.database.write())
 
 
 @asynccontextmanager
-async def available(opened: AbstractAsyncContextManager[AsyncSession]) -> AsyncIterator[AsyncSession]:
+async def available(opened: AbstractAsyncContextManager[Opened]) -> AsyncIterator[Opened]:
     """`opened`; a database that is away, locked or full, also when it commits, is UNAVAILABLE and worth another try."""
     try:
         async with opened as session:
@@ -95,9 +123,27 @@ async def available(opened: AbstractAsyncContextManager[AsyncSession]) -> AsyncI
     except Exception as error:
         if not is_passing(error):
             raise
-        log.error("database_unavailable", error=type(error).__name__, reason=str(getattr(error, "orig", error)))
-        message = "The database is not available now; try again."
-        raise Problem(RequestErrorCode.UNAVAILABLE, message, retryable=True, retryAfter=RETRY_AFTER) from None
+        raise _unavailable(error) from None
+
+
+class Looking:
+    """As `available`, of what there is nothing to open of; without a generator, for each request passes through it."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def __aenter__(self) -> Reader:
+        return self._reader
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is not None and is_passing(error):
+            raise _unavailable(error) from None
+
+
+def _unavailable(error: BaseException) -> Problem:
+    log.error("database_unavailable", error=type(error).__name__, reason=str(getattr(error, "orig", error)))
+    message = "The database is not available now; try again."
+    return Problem(RequestErrorCode.UNAVAILABLE, message, retryable=True, retryAfter=RETRY_AFTER)
 
 
 def digest(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The connectors that messages accepted together may go through, each read once."""
+"""The connectors and sender IDs of messages that are accepted together, each read once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from delivery import route
 from delivery.route import Candidates
-from models import connectors
+from models import connectors, senders
 from models.connectors import Connector
+from models.senders import SenderId
 
 
 class Lookup:
@@ -19,6 +20,7 @@ class Lookup:
         self._channels: dict[str, Candidates] = {}
         self._by_id: dict[str, Connector | None] = {}
         self._by_routing_key: dict[str, Connector | None] = {}
+        self._senders: dict[str, SenderId | None] = {}
 
     async def of_channel(self, channel_type: str) -> Candidates:
         if channel_type not in self._channels:
@@ -34,3 +36,8 @@ class Lookup:
         if key not in self._by_routing_key:
             self._by_routing_key[key] = await connectors.by_routing_key(self._session, self._workspace_id, key)
         return self._by_routing_key[key]
+
+    async def sender(self, sender_id: str) -> SenderId | None:
+        if sender_id not in self._senders:
+            self._senders[sender_id] = await senders.get(self._session, self._workspace_id, sender_id)
+        return self._senders[sender_id]

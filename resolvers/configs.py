@@ -17,8 +17,7 @@ from pydantic.alias_generators import to_camel
 from channels import BY_KEY, BY_REF
 from channels.base import Provider
 from channels.exchange import MASK
-from channels.planned import PLANNED
-from delivery.providers import sealing_context
+from models import sealing
 from models.base import now
 from models.connectors import Connector
 from models.vault import SecretError, Vault
@@ -26,7 +25,6 @@ from resolvers.names import reserved
 from resolvers.problems import Problem, Problems, UserErrorCode
 
 LONGEST_VALUE = 10_000
-WORDS = {"missing": "is required", "extra_forbidden": "is not a setting of this template"}
 MASKS = (MASK, f"{MASK}:{MASK}")
 
 
@@ -59,19 +57,22 @@ class Values:
 
 
 def provider_of(source: ConfigInput) -> type[Provider]:
-    """The provider a client means. Raises Problem when it names none or one we do not have."""
+    """The provider a client means, in the newest version where it does not say which. Raises Problem when it names none or one
+    we do not have."""
     if source.key is not None:
-        if source.template_ref is not None and source.template_ref != BY_KEY[source.key].about.ref:
+        if source.template_ref is None:
+            return BY_KEY[source.key]
+        named = BY_REF.get(source.template_ref)
+        if named is None or named.about.key != source.key:
             raise _invalid(["input", "templateRef"], f"templateRef does not fit config.{source.key}; leave it out.")
-        return BY_KEY[source.key]
+        return named
     if source.template_ref is None:
         path = ["input", "templateRef" if source.has_arguments or source.has_security_arguments else "config"]
         raise Problem(UserErrorCode.MISSING_CONNECTOR_CONFIG, "Give config, or templateRef with arguments.", path)
     provider = BY_REF.get(source.template_ref)
     if provider is None:
-        planned = next((template for template in PLANNED if template.ref == source.template_ref), None)
-        trouble = f"{planned.title} is not available yet" if planned else "There is no such template"
-        raise _invalid(["input", "templateRef"], f"{trouble}; the templates are {', '.join(sorted(BY_REF))}.")
+        message = f"There is no such template; the templates are {', '.join(sorted(BY_REF))}."
+        raise _invalid(["input", "templateRef"], message)
     return provider
 
 
@@ -136,7 +137,7 @@ def build(provider: type[Provider], values: Values, stored: Mapping[str, Any] | 
     try:
         built = provider.model_validate(merged)
     except ValidationError as error:
-        problems += [p for p in _problems(error, values) if tuple(p.field or ()) not in told]
+        problems += [p for p in _problems(error, values, provider) if tuple(p.field or ()) not in told]
     if problems:
         raise Problems(problems)
     return built
@@ -154,11 +155,12 @@ def _unstorable(text: str) -> str | None:
     return None
 
 
-def _problems(error: ValidationError, values: Values) -> list[Problem]:
+def _problems(error: ValidationError, values: Values, provider: type[Provider]) -> list[Problem]:
+    words = {"missing": "is required", "extra_forbidden": f"is not a setting of {provider.about.ref}"}
     found = []
     for item in error.errors(include_url=False, include_input=False, include_context=False):
         name = _field_name(str(item["loc"][0]), values) if item["loc"] else None
-        message = WORDS.get(item["type"], item["msg"].removeprefix("Value error, "))
+        message = words.get(item["type"], item["msg"].removeprefix("Value error, "))
         if name is None:
             found.append(Problem(UserErrorCode.INVALID_CONNECTOR_DATA, message, values.base))
         else:
@@ -202,7 +204,7 @@ def kept(provider: Provider, vault: Vault, connector: Connector) -> tuple[dict[s
 
 
 def _sealed(vault: Vault, connector: Connector, name: str, clear: str) -> dict[str, Any]:
-    context = sealing_context(connector.workspace_id, connector.id, name)
+    context = sealing.of_connector(connector.workspace_id, connector.id, name)
     return {
         "sealed": vault.seal(clear, *context),
         "fingerprint": vault.fingerprint(clear, *context),
@@ -217,7 +219,7 @@ def stored_values(vault: Vault, connector: Connector) -> dict[str, Any]:
     clear = {}
     for name, secret in connector.secrets.items():
         with suppress(SecretError):
-            clear[name] = vault.open(secret["sealed"], *sealing_context(connector.workspace_id, connector.id, name))
+            clear[name] = vault.open(secret["sealed"], *sealing.of_connector(connector.workspace_id, connector.id, name))
     return {**connector.config, **clear}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -13,13 +13,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.base import Provider
-from delivery import checks
+from delivery import checks, lines
 from models import connectors as rows
-from models import ids, lanes
+from models import ids, lanes, workspaces
 from models.base import now
 from models.connectors import ComponentStatus, Connector, Filter, Stage
 from models.timeline import channel_changed
-from resolvers import configs
+from resolvers import audit, configs, invitations
 from resolvers.call import Call, digest
 from resolvers.configs import ConfigInput
 from resolvers.names import connector_name
@@ -50,14 +50,16 @@ class NewConnector:
     conversational: bool | None = None
     throttle_per_second: float | None = None
     idempotency_key: str | None = None
+    invitation_token: str | None = field(default=None, repr=False)
 
     def content(self) -> dict[str, Any]:
-        """All that was asked for, whatever its idempotency key."""
-        return asdict(replace(self, idempotency_key=None))
+        """All that was asked for, whatever its idempotency key and who invited it."""
+        return asdict(replace(self, idempotency_key=None, invitation_token=None))
 
 
 async def page(call: Call, arguments: PageArguments, where: Filter, order: str, descending: bool) -> Page[Connector]:
     call.require(READ)
+    await call.spend("connectors")
     where = replace(where, query=unicodedata.normalize("NFC", where.query)) if where.query else where
     scope = f"connectors|{call.workspace_id}|{order}|{descending}|{digest([getattr(where, name) for name in where.__slots__])}"
     window = arguments.window(call.means.cursors, scope)
@@ -100,10 +102,17 @@ async def by_name(call: Call, name: str, channel_type: str | None) -> Connector 
         return await named(session, call, name, channel_type, ["name"])
 
 
+def inbound_webhook_url(call: Call, connector: Connector) -> str | None:
+    """Where its provider calls us. Its key is as good as a password at providers that do not sign, so only who may change the
+    connector is shown it."""
+    return call.means.providers.callback_url(connector) if call.viewer.has(WRITE) else None
+
+
 async def create(call: Call, new: NewConnector) -> tuple[Connector, bool]:
     """The connector, and whether an earlier call with the same idempotency key made it. It answers at once, PROVISIONING."""
     call.require(WRITE)
-    provider = _checked(new)
+    await call.spend("connectorCreate")
+    provider = _checked(call, new)
     try:
         async with call.write() as session:
             if earlier := await _replayed(session, call, new):
@@ -115,7 +124,7 @@ async def create(call: Call, new: NewConnector) -> tuple[Connector, bool]:
     return made, False
 
 
-def _checked(new: NewConnector) -> Provider:
+def _checked(call: Call, new: NewConnector) -> Provider:
     """The provider a new connector configures. Raises Problems with everything that is wrong with it."""
     settings = {"description": new.description, "priority": new.priority, "throttle_per_second": new.throttle_per_second}
     problems: list[Problem] = []
@@ -128,6 +137,7 @@ def _checked(new: NewConnector) -> Provider:
         _check_key(new.idempotency_key)
     with collected(problems):
         provider = configs.provider_of(new.config)
+        invitations.check(provider.about, call.means.invitations, new.invitation_token)
         built.append(configs.build(provider, configs.values_of(new.config, provider), None))
     if problems:
         raise Problems(problems)
@@ -205,12 +215,23 @@ async def _insert(session: AsyncSession, call: Call, new: NewConnector, provider
         updated_at=at,
         status_updated_at=at,
     )
+    if connector.template_ref in lines.REFS:
+        await _share_line(session, call, connector)
     connector.config, connector.secrets = configs.kept(provider, call.means.vault, connector)
     session.add(connector)
     await session.flush()
     await lanes.open(session, call.workspace_id, connector.id, new.throttle_per_second)
     channel_changed(session, connector, "created", None, "created")
+    audit.record(call, session, "connectorCreate", connector.id, after=audit.of_connector(connector, new.throttle_per_second))
     return connector
+
+
+async def _share_line(session: AsyncSession, call: Call, connector: Connector) -> None:
+    """Give a connector what its organization's line is now."""
+    organization = await workspaces.organization(session, call.viewer.organization_id)
+    if organization is not None:
+        connector.line = lines.stored(organization)
+        connector.identifier = connector.identifier or call.means.providers.platform.identifier(organization)
 
 
 def provisioning(at: dt.datetime) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from models.bell import JOBS
 from models.messages import Message, MessageStatus
 from models.timeline import TimelineSource, message_changed, message_noted
 from models.waiting import UNDER_WAY, WAITING
-from resolvers import limits, messages
+from resolvers import audit, limits, messages, permits
 from resolvers.call import Call
 from resolvers.messages import Draft, Fallback, send_scope
 from resolvers.problems import Problem, UserErrorCode
@@ -43,9 +43,17 @@ async def update(call: Call, message_id: str, given: Mapping[str, Any]) -> Messa
         values = _values(message, given)
         if not values:
             return message
+        before = _planned(message)
         changed = await _change(session, message, values)
+        audit.record(call, session, "messageUpdate", message_id, before, _planned(changed))
     call.means.bell.ring(JOBS)
     return changed
+
+
+def _planned(message: Message) -> dict[str, Any]:
+    """What an update may change, as the audit log keeps it."""
+    times = {"scheduledAt": message.scheduled_at, "expiresAt": message.expires_at}
+    return {"priority": message.priority, **{name: at and at.isoformat() for name, at in times.items()}}
 
 
 def _as_draft(given: Mapping[str, Any]) -> Draft:
@@ -107,13 +115,16 @@ async def _change(session: AsyncSession, message: Message, values: Mapping[str, 
 async def cancel(call: Call, message_id: str) -> Message:
     """Take back a message that has not left. Canceling it again answers the same."""
     async with call.write() as session:
-        removed = await queue.remove(session, call.workspace_id, [message_id])
+        removed = await waiting.remove(session, call.workspace_id, [message_id])
         message = await _found(session, call, message_id)
         if message.status == MessageStatus.CANCELED:
             return message
         if not removed:
             raise _left(message, "canceled")
-        return await _withdraw(session, message)
+        before = {"status": message.status}
+        canceled = await _withdraw(session, message)
+        audit.record(call, session, "messageCancel", message_id, before, {"status": canceled.status})
+        return canceled
 
 
 async def _withdraw(session: AsyncSession, message: Message) -> Message:
@@ -138,6 +149,7 @@ async def resend(call: Call, message_id: str, connector_id: str | None) -> Messa
         planned = await _plan(session, call, draft)
         message = await messages.accept(session, call, draft, planned, f"Resent from {original.id}")
         message_noted(session, original, "resent", f"Resent as {message.id}")
+        audit.record(call, session, "messageResend", original.id, after={"messageId": message.id})
     call.means.bell.ring(JOBS)
     call.means.meters.accept([message])
     return message
@@ -168,7 +180,10 @@ def _again(original: Message, connector_id: str | None) -> Draft:
 async def _plan(session: AsyncSession, call: Call, draft: Draft) -> messages.Planned:
     """Problems are the stored message's or the connector's: the input has no other fields to blame."""
     try:
-        return await messages.plan(session, call, draft)
+        planned = await messages.plan(session, call, draft)
+        for unwanted in (await permits.opted_out(session, call, {0: planned.asks(draft)})).values():
+            raise unwanted
+        return planned
     except Problem as problem:
         path = ["input", "connectorId" if problem.field == ["input", "connectorId"] else "id"]
         raise Problem(problem.code, problem.message, path, **problem.extra) from None
@@ -177,7 +192,7 @@ async def _plan(session: AsyncSession, call: Call, draft: Draft) -> messages.Pla
 async def redact(call: Call, message_id: str) -> Message:
     """Forget a message's recipient and content; one that has not left is canceled first. Again, it answers the same."""
     async with call.write() as session:
-        removed = await queue.remove(session, call.workspace_id, [message_id])
+        removed = await waiting.remove(session, call.workspace_id, [message_id])
         message = await _found(session, call, message_id)
         if message.redacted_at is not None:
             return message
@@ -186,8 +201,9 @@ async def redact(call: Call, message_id: str) -> Message:
         locked = await redaction.lock(session, call.workspace_id, message_id)
         if locked is None:
             raise _not_in(message, "deleted", "it is being handed to its provider; try again in a moment")
-        redacted = await redaction.redact(session, locked)
+        redacted = await redaction.redact(session, locked, call.means.vault)
         message_noted(session, redacted, "redacted", "Recipient and content deleted")
+        audit.record(call, session, "messageDelete", message_id, after={"redacted": True})
         return redacted
 
 

@@ -16,7 +16,7 @@ from models.connectors import ComponentStatus, Connector, Filter, Stage
 from models.messages import MessageStatus
 from models.stranded import START, Place
 from models.timeline import channel_changed
-from resolvers import connectors
+from resolvers import audit, connectors
 from resolvers.call import Call
 from resolvers.names import connector_name
 from resolvers.problems import Problem, UserErrorCode
@@ -34,6 +34,7 @@ class Deleted:
 async def delete(call: Call, connector_id: str | None, name: str | None, channel_type: str | None, dry_run: bool) -> Deleted:
     """The channel goes with it; queued messages go to another connector or fail. Guards hold within the transaction."""
     call.require(connectors.WRITE)
+    await call.spend("connectorDelete")
     async with call.write() as session:
         workspace = await workspaces.lock(session, call.workspace_id)
         connector = await _target(session, call, connector_id, name, channel_type)
@@ -41,12 +42,14 @@ async def delete(call: Call, connector_id: str | None, name: str | None, channel
         await _check_references(session, call, connector, path)
         if dry_run:
             return await _foresee(session, call, connector, bool(workspace and workspace.will_active), path)
+        before = audit.of_connector(connector)
         await _announce(session, connector)
         gone = await rows.delete(session, call.workspace_id, connector.id, bool(workspace and workspace.will_active))
         if gone is None:
             raise _last(path)
         rerouted, failed = await _empty(session, call, connector)
         channel_changed(session, gone, "deleted", Stage.DEPROVISIONING, "deleted")
+        audit.record(call, session, "connectorDelete", gone.id, before)
         return Deleted(gone, rerouted, failed)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from channels.sms_text import Estimate
-from delivery.route import Decision, Route
-from resolvers import estimates, limits, messages
+from delivery.route import Decision, Route, RouteOutcome
+from resolvers import estimates, limits, messages, permits
 from resolvers.call import Call
 from resolvers.candidates import Lookup
 from resolvers.messages import Draft
@@ -32,7 +32,7 @@ async def of(call: Call, draft: Draft) -> DryRun:
     problems: list[Problem] = []
     with collected(problems):
         limits.check(draft)
-    if any(problem.code is not UserErrorCode.SENDER_ID_NOT_APPROVED for problem in problems):
+    if problems:
         return DryRun((), None, problems)
     way = await _route(call, draft, problems)
     for problem in problems:
@@ -50,10 +50,22 @@ async def _route(call: Call, draft: Draft, problems: list[Problem]) -> Route:
             if way.choice is None:
                 problems.append(messages.no_route(way, draft))
         with collected(problems):
+            try:
+                await permits.sender(lookup, call, draft, way)
+            except Problem as problem:
+                way = way.barred(RouteOutcome.SENDER_NOT_APPROVED, problem.message)
+                raise
+        with collected(problems):
+            if way.choice is not None:
+                asked = draft, way.choice.connector.channel_type, way.choice.to or draft.to
+                for unwanted in (await permits.opted_out(session, call, {0: asked})).values():
+                    way = way.barred(RouteOutcome.OPTED_OUT, unwanted.message)
+                    raise unwanted
+        with collected(problems):
             await messages.check_fallbacks(lookup, call, draft)
     return way
 
 
 def _estimate(draft: Draft, way: Route) -> Estimate | None:
-    channel = way.chosen.channel_type if way.chosen is not None else draft.channel
+    channel = permits.channel_of(draft, way)
     return estimates.of(draft.body, channel) if draft.body and channel is not None else None

@@ -1,21 +1,21 @@
-"""The event log for those who watch: a page of the past, or everything from now or from a cursor on."""
+"""The event log for those who watch: what they may see, a page of the past, and its cursors."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 
 from models import events as rows
-from models.events import Event, Filter, Pattern
+from models.events import CHANNEL, OPT_OUT, SENDER, WEBHOOK, Event, Filter, Pattern
 from models.paging import Window
-from models.tail import CursorAhead, ResyncRequired
-from resolvers import connectors
+from resolvers import connectors, optouts, senders
 from resolvers.call import Call
 from resolvers.messages import readable_channels
 from resolvers.pages import Page, PageArguments, cut
 from resolvers.problems import Problem, RequestErrorCode
-from resolvers.watching import Wanted
 
 MOST_PATTERNS, MOST_SUBJECTS = 50, 100
+READ = {CHANNEL: connectors.READ, OPT_OUT: optouts.READ, SENDER: senders.READ, WEBHOOK: "webhooks:read"}
+"""The scope that shows the events of a noun; those of messages are shown by the scope of their channel."""
 
 
 def scope_of(workspace_id: str) -> str:
@@ -23,36 +23,41 @@ def scope_of(workspace_id: str) -> str:
     return f"events|{workspace_id}"
 
 
-def cursor_of(call: Call, seq: int) -> str:
-    return call.means.cursors.seal(scope_of(call.workspace_id), (seq,))
+def cursor_of(call: Call, seq: int, log: str | None = None) -> str:
+    """The cursor of a number in the viewer's workspace, or in another `log` they may read."""
+    return call.means.cursors.seal(scope_of(log or call.workspace_id), (seq,))
 
 
 def visible(call: Call, types: Sequence[str] | None = None, subject_ids: Sequence[str] | None = None) -> Filter:
     """What the viewer may see of what they ask for. Raises FORBIDDEN when that is nothing at all."""
     if len(types or ()) > MOST_PATTERNS:
         raise Problem(RequestErrorCode.BAD_USER_INPUT, f"A filter has at most {MOST_PATTERNS} types.", ["filter", "types"])
-    _check_subjects(subject_ids)
-    channels, status = readable_channels(call), call.viewer.has(connectors.READ)
-    if not channels and not status:
+    check_subjects(subject_ids)
+    channels, kinds = readable_channels(call), [kind for kind, scope in READ.items() if call.viewer.has(scope)]
+    if not channels and not kinds:
         raise Problem(RequestErrorCode.FORBIDDEN, "This needs the scope read:* or connectors:read.", requiredScope="read:*")
     return Filter(
         patterns=None if types is None else [Pattern.parse(text) for text in types],
         subject_ids=subject_ids,
         message_channels=channels,
-        channel_events=status,
+        kinds=kinds,
     )
 
 
-def _check_subjects(subject_ids: Sequence[str] | None) -> None:
+def check_subjects(subject_ids: Sequence[str] | None) -> None:
+    """Raise BAD_USER_INPUT where more objects are named than are looked at together."""
     if len(subject_ids or ()) > MOST_SUBJECTS:
         raise Problem(RequestErrorCode.BAD_USER_INPUT, f"At most {MOST_SUBJECTS} objects may be named at a time.")
 
 
 async def page(call: Call, arguments: PageArguments, where: Filter) -> Page[Event]:
-    """Oldest first; cursors are those of the subscriptions."""
+    """Oldest first; cursors are those of the subscriptions. Raises RESYNC_REQUIRED for one that is not kept any more."""
     window = arguments.window(call.means.cursors, scope_of(call.workspace_id))
     after = window.after[0] if window.after else 0
     async with call.read() as session:
+        oldest = await rows.oldest(session, call.workspace_id)
+        if window.after is not None and after < oldest - 1:
+            raise resync(call, oldest, ["after"])
         found = await rows.page(session, call.workspace_id, where, after, window.size + 1)
 
     async def total() -> int:
@@ -62,41 +67,13 @@ async def page(call: Call, arguments: PageArguments, where: Filter) -> Page[Even
     return cut(found, plain, arguments, lambda event: cursor_of(call, event.seq), total)
 
 
-async def follow(call: Call, after: str | None, where: Wanted, first: Sequence[str] = ()) -> AsyncGenerator[Event]:
-    """Everything that matches, past a cursor or from now on, in order, without gap or double.
-
-    Without a cursor, the newest event of each object in `first` comes first: its state as it is, if the viewer may see it.
-    Raises INVALID_CURSOR, and RESYNC_REQUIRED with the oldest cursor when what lies behind `after` is not kept any more.
-    """
-    _check_subjects(first)
-    workspace_id = call.workspace_id
-    position = _position(call, after) if after is not None else None
-    try:
-        async with call.means.tails.open(workspace_id, position) as follower:
-            if position is None:
-                for event in await _newest(call, first, follower.seq):
-                    if where.shows(event):
-                        yield event
-            async for event in follower:
-                if where.matches(event):
-                    yield event
-    except ResyncRequired as error:
-        message = "What lies behind this cursor is not kept any more; read the current state and go on from the oldest cursor."
-        oldest = cursor_of(call, max(0, error.oldest_seq - 1))
-        raise Problem(RequestErrorCode.RESYNC_REQUIRED, message, ["after"], oldestCursor=oldest) from None
-    except CursorAhead:
-        raise Problem(RequestErrorCode.INVALID_CURSOR, "The cursor lies ahead of the log.", ["after"]) from None
+def seq_of(call: Call, cursor: str, field: Sequence[str], log: str | None = None) -> int:
+    """The place a cursor of the log names. Raises INVALID_CURSOR, blaming `field`."""
+    return int(call.means.cursors.open(scope_of(log or call.workspace_id), cursor, field)[0])
 
 
-def _position(call: Call, after: str) -> int:
-    return int(call.means.cursors.open(scope_of(call.workspace_id), after)[0])
-
-
-async def _newest(call: Call, subject_ids: Sequence[str], head: int) -> list[Event]:
-    found = []
-    async with call.read() as session:
-        for subject_id in dict.fromkeys(subject_ids):
-            event = await rows.latest_of(session, call.workspace_id, subject_id, head)
-            if event is not None:
-                found.append(event)
-    return sorted(found, key=lambda event: event.seq)
+def resync(call: Call, oldest_seq: int, field: Sequence[str], log: str | None = None) -> Problem:
+    """What lies behind a cursor is gone."""
+    message = "What lies behind this cursor is not kept any more; read the current state and go on from the oldest cursor."
+    oldest = cursor_of(call, max(0, oldest_seq - 1), log)
+    return Problem(RequestErrorCode.RESYNC_REQUIRED, message, field, oldestCursor=oldest)

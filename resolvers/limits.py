@@ -43,9 +43,6 @@ def check(draft: Draft) -> None:
     problems += [*_media(draft), *_times(draft), *_fallbacks(draft)]
     if draft.connector_id is not None and draft.routing_key is not None:
         problems.append(_invalid("routingKey", "Give connectorId or routingKey, not both."))
-    if draft.sender_id is not None:
-        message = "The sender ID does not exist or is not approved."
-        problems.append(Problem(UserErrorCode.SENDER_ID_NOT_APPROVED, message, ["input", "senderId"]))
     if problems:
         raise Problems(problems)
 

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,18 +14,26 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from channels.base import ChannelType, Media, Outbound
 from channels.errors import SendError
 from delivery import retry
-from delivery.outbound import form_of
+from delivery.outbound import form_of, from_of
 from delivery.route import Route
 from models import ids, queue
 from models import messages as rows
 from models.base import now
 from models.connectors import Connector
 from models.messages import Filter, Message, MessageStatus
+from models.paging import Window
+from models.reader import Columns
+from models.senders import SenderId
 from models.timeline import TimelineSource, message_changed
+from models.underway import Sendable
+from resolvers import permits
 from resolvers.call import Call, digest
 from resolvers.candidates import Lookup
 from resolvers.pages import Page, PageArguments, cut
 from resolvers.problems import Problem, RequestErrorCode, UserErrorCode
+from resolvers.viewer import grants
+
+_SCOPES_KEPT = 1_024
 
 
 class MessageFlow(StrEnum):
@@ -87,7 +96,12 @@ class Planned:
     route: Route
     connector: Connector
     outbound: Outbound
+    sender: SenderId | None = None
     expires_at: dt.datetime | None = field(default=None)
+
+    def asks(self, draft: Draft) -> tuple[Draft, str, str]:
+        """What its recipient may have said no to."""
+        return draft, self.connector.channel_type, self.outbound.to
 
 
 def send_scope(channel_type: str) -> str:
@@ -102,12 +116,13 @@ async def plan(session: AsyncSession, call: Call, draft: Draft, lookup: Lookup |
     """Where a draft would go. Raises Problem for a recipient, a content or a route that cannot be."""
     lookup = lookup or Lookup(session, call.workspace_id)
     way = await route(call, draft, lookup)
+    sender = await permits.sender(lookup, call, draft, way)
     choice = way.choice
     if choice is None:
         raise no_route(way, draft)
     await check_fallbacks(lookup, call, draft)
-    outbound = replace(outbound_of(draft), id=ids.new_id(ids.MESSAGE), to=choice.to or draft.to)
-    return Planned(way, choice.connector, outbound, _expiry(draft))
+    outbound = outbound_of(draft, ids.new_id(ids.MESSAGE), choice.to)
+    return Planned(way, choice.connector, outbound, sender, _expiry(draft))
 
 
 async def route(call: Call, draft: Draft, lookup: Lookup, peeks: bool = False) -> Route:
@@ -115,6 +130,7 @@ async def route(call: Call, draft: Draft, lookup: Lookup, peeks: bool = False) -
     takes nobody's turn."""
     router, outbound = call.means.router, outbound_of(draft)
     named, path = await _named(lookup, draft)
+    _check_enabled(call, named.channel_type if named is not None else draft.channel)
     if named is not None:
         call.require(send_scope(named.channel_type))
         if draft.channel is not None and draft.channel != named.channel_type:
@@ -122,6 +138,7 @@ async def route(call: Call, draft: Draft, lookup: Lookup, peeks: bool = False) -
             raise Problem(UserErrorCode.VALIDATION_ERROR, message, ["input", "channel"])
         return router.named(named, outbound)
     if path is not None:
+        _require_any_send_scope(call)
         raise Problem(UserErrorCode.CONNECTOR_NOT_FOUND, "There is no such connector.", path)
     if draft.channel is None:
         message = "Give channel, connectorId or routingKey."
@@ -130,11 +147,22 @@ async def route(call: Call, draft: Draft, lookup: Lookup, peeks: bool = False) -
     return router.among(await lookup.of_channel(draft.channel), outbound, waits=True, peeks=peeks)
 
 
+def _require_any_send_scope(call: Call) -> None:
+    """Who may send nothing is told that, and not which connectors there are."""
+    if not any(call.viewer.has(send_scope(channel.value)) for channel in ChannelType):
+        call.require("send:*")
+
+
+def _check_enabled(call: Call, channel: str | None) -> None:
+    if channel == ChannelType.WHATSAPP and not call.means.providers.platform.is_enabled:
+        raise Problem(UserErrorCode.CHANNEL_DISABLED, "WhatsApp is switched off in this installation.", ["input", "channel"])
+
+
 async def check_fallbacks(lookup: Lookup, call: Call, draft: Draft) -> None:
     """A fallback recipient that no connector of its channel would take is refused now, not when it is needed."""
     for i, choice in enumerate(draft.fallbacks):
         call.require(send_scope(choice.channel))
-        outbound = replace(outbound_of(draft), to=choice.to or draft.to)
+        outbound = outbound_of(draft, to=choice.to)
         way = call.means.router.among(await lookup.of_channel(choice.channel), outbound, waits=True, peeks=True)
         refusals = [decision.refusal for decision in way.decisions if decision.refusal is not None]
         if way.choice is None and refusals:
@@ -164,11 +192,11 @@ def no_route(way: Route, draft: Draft) -> Problem:
     return Problem(UserErrorCode.NO_ROUTE_AVAILABLE, message, ["input", path])
 
 
-def outbound_of(draft: Draft) -> Outbound:
-    """A draft as a provider would see it, with the recipient as it was given."""
+def outbound_of(draft: Draft, message_id: str = "", to: str | None = None) -> Outbound:
+    """A draft as a provider would see it; `to` is the recipient where it is not as it was given."""
     return Outbound(
-        id="",
-        to=draft.to,
+        id=message_id,
+        to=to or draft.to,
         flow=draft.flow,
         subject=draft.subject,
         body=draft.body,
@@ -189,7 +217,7 @@ def _expiry(draft: Draft) -> dt.datetime | None:
 
 async def accept(session: AsyncSession, call: Call, draft: Draft, planned: Planned, detail: str = "Accepted") -> Message:
     """Store a message with its job; `detail` begins its timeline."""
-    message = row_of(call, draft, planned)
+    message = Message(**row_of(call, draft, planned))
     session.add(message)
     await session.flush()
     await queue.enqueue_all(session, [job_of(message)])
@@ -197,13 +225,13 @@ async def accept(session: AsyncSession, call: Call, draft: Draft, planned: Plann
     return message
 
 
-def row_of(call: Call, draft: Draft, planned: Planned, batch_id: str | None = None) -> Message:
-    """A message as it is stored first."""
+def row_of(call: Call, draft: Draft, planned: Planned, batch_id: str | None = None) -> dict[str, Any]:
+    """The attributes of a message as it is stored first; a Message of them is made where somebody will look at it."""
     at = now()
     later = draft.scheduled_at is not None and draft.scheduled_at > at
     outbound = planned.outbound
     encoding, segments = form_of(planned.connector.channel_type, draft.body, bool(draft.media))
-    return Message(
+    return dict(
         id=outbound.id,
         workspace_id=call.workspace_id,
         channel_type=planned.connector.channel_type,
@@ -211,7 +239,8 @@ def row_of(call: Call, draft: Draft, planned: Planned, batch_id: str | None = No
         priority=priority_of(draft),
         status=MessageStatus.SCHEDULED if later else MessageStatus.QUEUED,
         to=outbound.to,
-        sender=planned.connector.identifier,
+        sender=from_of(planned.connector, planned.sender),
+        sender_id=draft.sender_id,
         subject=draft.subject,
         body=draft.body,
         html=draft.html,
@@ -235,7 +264,7 @@ def row_of(call: Call, draft: Draft, planned: Planned, batch_id: str | None = No
     )
 
 
-def job_of(message: Message) -> dict[str, Any]:
+def job_of(message: Sendable) -> dict[str, Any]:
     """The job of a message that was accepted just now."""
     if message.connector_id is None:
         raise ValueError("a message without a connector cannot be queued")
@@ -255,9 +284,11 @@ def priority_of(draft: Draft) -> str:
     return draft.priority or ("HIGH" if draft.flow == "OTP" else "NORMAL")
 
 
-async def get(call: Call, message_id: str) -> Message | None:
-    async with call.read() as session:
-        return _readable(call, await rows.get(session, call.workspace_id, message_id))
+async def get(call: Call, message_id: str, columns: Columns = None) -> Message | None:
+    """With `columns`, the message has no other attributes."""
+    needed = None if columns is None else columns | {"channel_type"}
+    async with call.look() as reader:
+        return _readable(call, await rows.shown(reader, call.workspace_id, message_id, needed))
 
 
 async def by_external_id(call: Call, external_id: str) -> Message | None:
@@ -268,13 +299,19 @@ async def by_external_id(call: Call, external_id: str) -> Message | None:
 
 def _readable(call: Call, message: Message | None) -> Message | None:
     """A missing message, another workspace's, and one of a channel the viewer may not read look the same."""
-    if not readable_channels(call):
+    readable = readable_channels(call)
+    if not readable:
         raise _unreadable()
-    return message if message is not None and call.viewer.has(read_scope(message.channel_type)) else None
+    return message if message is not None and message.channel_type in readable else None
 
 
-def readable_channels(call: Call) -> list[str]:
-    return [channel.value for channel in ChannelType if call.viewer.has(read_scope(channel.value))]
+def readable_channels(call: Call) -> Sequence[str]:
+    return _readable_with(call.viewer.scopes)
+
+
+@lru_cache(_SCOPES_KEPT)
+def _readable_with(scopes: frozenset[str]) -> Sequence[str]:
+    return tuple(channel.value for channel in ChannelType if grants(scopes, read_scope(channel.value)))
 
 
 def _unreadable() -> Problem:
@@ -282,8 +319,9 @@ def _unreadable() -> Problem:
     return Problem(RequestErrorCode.FORBIDDEN, message, requiredScope="read:*")
 
 
-async def page(call: Call, arguments: PageArguments, where: Filter) -> Page[Message]:
-    """Newest first, of the channels the viewer may read. Naming a channel one may not read is FORBIDDEN."""
+async def page(call: Call, arguments: PageArguments, where: Filter, columns: Columns = None) -> Page[Message]:
+    """Newest first, of the channels the viewer may read. Naming a channel one may not read is FORBIDDEN. With `columns`, the
+    messages may have no other attributes."""
     readable = readable_channels(call)
     if not readable:
         raise _unreadable()
@@ -293,11 +331,18 @@ async def page(call: Call, arguments: PageArguments, where: Filter) -> Page[Mess
         where = replace(where, channels=readable)
     scope = f"messages|{call.workspace_id}|{digest([getattr(where, name) for name in where.__slots__])}"
     window = arguments.window(call.means.cursors, scope)
-    async with call.read() as session:
-        found = await rows.page(session, call.workspace_id, where, window)
+    found = await _found(call, where, window, None if columns is None else columns | {"id"})
 
     async def total() -> int:
         async with call.read() as session:
             return await rows.count(session, call.workspace_id, where)
 
     return cut(found, window, arguments, lambda message: call.means.cursors.seal(scope, (message.id,)), total)
+
+
+async def _found(call: Call, where: Filter, window: Window, columns: Columns) -> Sequence[Message]:
+    if where == Filter() and not window.offset:
+        async with call.look() as reader:
+            return await rows.newest(reader, call.workspace_id, window, columns)
+    async with call.read() as session:
+        return await rows.page(session, call.workspace_id, where, window)

@@ -72,10 +72,10 @@ def _refusal(message: str, field: str) -> Problem:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Row]):
-    """Rows with their cursors. `total` is counted only when it is asked for."""
+    """Rows; their cursors are made, and `total` is counted, only when they are asked for."""
 
     rows: Sequence[Row]
-    cursors: Sequence[str]
+    cursor: Callable[[Row], str]
     has_next: bool
     has_previous: bool
     total: Callable[[], Any]
@@ -96,7 +96,7 @@ def cut(
     paged = arguments.page is not None or arguments.page_size is not None
     return Page(
         rows=rows,
-        cursors=[seal(row) for row in rows],
+        cursor=seal,
         has_next=window.before is not None if window.backwards else more,
         has_previous=more if window.backwards else window.after is not None or window.offset > 0,
         total=total,

@@ -21,7 +21,7 @@ from models import ids
 from models.base import now
 from models.connectors import ComponentStatus, Connector, Stage
 from models.timeline import channel_changed
-from resolvers import connectors
+from resolvers import audit, connectors
 from resolvers.call import Call
 from resolvers.problems import Problem, UserErrorCode
 
@@ -43,6 +43,7 @@ class Trial:
 async def verify(call: Call, connector_id: str) -> Connector:
     """Run the template's checks now and answer with what they found."""
     call.require(connectors.WRITE)
+    await call.spend("connectorVerify")
     async with call.read() as session:
         connector = await connectors.found(session, call, connector_id)
     checked = await checks.run(call.means.database, call.means.providers, connector, "verify")
@@ -54,6 +55,7 @@ async def verify(call: Call, connector_id: str) -> Connector:
 async def test(call: Call, connector_id: str, destination: str) -> Trial:
     """Send a real test message. Raises INVALID_DESTINATION before anything is sent."""
     call.require(connectors.WRITE)
+    await call.spend("connectorTest")
     async with call.read() as session:
         connector = await connectors.found(session, call, connector_id)
     provider = usable(call, connector)
@@ -80,14 +82,16 @@ async def _conclude(call: Call, connector: Connector, outcome: Outcome) -> Trial
     error = outcome.result if isinstance(outcome.result, SendError) else None
     values = _broken(error) if error else _working(at)
     changed: Connector | None = connector
-    if error is None or connector.is_verified:
-        async with call.write() as session:
+    async with call.write() as session:
+        after = {"success": error is None, "isVerified": error is None}
+        audit.record(call, session, "connectorTest", connector.id, {"isVerified": connector.is_verified}, after)
+        if error is None or connector.is_verified:
             workspace_id, revision = call.workspace_id, connector.config_revision
             changed = await rows.set_status(session, workspace_id, connector.id, revision, values)
             if changed is not None:
                 channel_changed(session, changed, "updated", connector.stage, "test")
     message = error.message if error else "Test message sent successfully"
-    problem = _problem(error, outcome, took) if error else None
+    problem = delivery_problem(error, outcome, took) if error else None
     return Trial(changed or connector, at, took, outcome.exchange.stages, message, problem)
 
 
@@ -99,6 +103,7 @@ def _working(at: dt.datetime) -> dict[str, Any]:
         "component_status": ComponentStatus.OK,
         "status_error": None,
         "check_due_at": None,
+        "held_since": None,
     }
 
 
@@ -111,7 +116,7 @@ def _broken(error: SendError) -> dict[str, Any]:
     }
 
 
-def _problem(error: SendError, outcome: Outcome, took: int) -> Problem:
+def delivery_problem(error: SendError, outcome: Outcome, took: int) -> Problem:
     failed = next((stage.name.value for stage in outcome.exchange.stages if not stage.ok), None)
     return Problem(
         UserErrorCode.CONNECTOR_DELIVERY_FAILED,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from models.events import CHANNEL, MESSAGE, Event
+from models.events import CHANNEL, MESSAGE, WEBHOOK, Event
 from resolvers.call import Call
 from resolvers.messages import read_scope, readable_channels
 from resolvers.problems import Problem, RequestErrorCode
@@ -18,6 +18,19 @@ class Wanted(Protocol):
     def matches(self, event: Event) -> bool: ...
 
     def shows(self, event: Event) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Everything of one noun."""
+
+    kind: str
+
+    def matches(self, event: Event) -> bool:
+        return event.kind == self.kind
+
+    def shows(self, event: Event) -> bool:
+        return self.matches(event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +79,21 @@ class Deliveries:
         )
 
 
-def readable(call: Call, asked: Sequence[str] | None) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhooks:
+    """Deliveries to customers' webhooks; an empty field does not restrict."""
+
+    subscription_id: str | None = None
+
+    def matches(self, event: Event) -> bool:
+        return self.shows(event)
+
+    def shows(self, event: Event) -> bool:
+        mine = self.subscription_id in (None, event.payload.get("subscription_id"))
+        return event.kind == WEBHOOK and mine
+
+
+def readable(call: Call, asked: Sequence[str] | None) -> Sequence[str]:
     """The channels whose messages a viewer asks for and may read. Raises FORBIDDEN, naming the scope."""
     for channel in asked or ():
         call.require(read_scope(channel))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,19 +28,32 @@ class Answer:
     data: dict[str, Any] | None = None
     errors: Sequence[ErrorEntry] = ()
     executed: bool = True
+    extensions: Mapping[str, Any] | None = None
 
     def body(self) -> dict[str, Any]:
-        if not self.executed:
-            return {"errors": self.errors}
-        return {"data": self.data, "errors": self.errors} if self.errors else {"data": self.data}
+        body: dict[str, Any] = {"data": self.data} if self.executed else {}
+        if self.errors or not self.executed:
+            body["errors"] = self.errors
+        if self.extensions:
+            body["extensions"] = self.extensions
+        return body
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The body as JSON, encoded once however many get it. A body that is no JSON becomes a masked error."""
+        try:
+            return orjson.dumps(self.body())
+        except TypeError as error:
+            return orjson.dumps({"errors": present_exception(error)})
 
     @cached_property
     def text(self) -> str:
-        """The body as JSON, encoded once however many get it. A body that is no JSON becomes a masked error."""
-        try:
-            return orjson.dumps(self.body()).decode()
-        except TypeError as error:
-            return orjson.dumps({"errors": present_exception(error)}).decode()
+        return self.encoded.decode()
+
+    @cached_property
+    def tail(self) -> bytes:
+        """The end of a message that carries the body: what subscribers with the same answer share."""
+        return self.encoded + b"}"
 
 
 def refusal(errors: Iterable[GraphQLError], operation: str | None = None) -> Answer:

@@ -15,6 +15,7 @@ from resolvers import batches as use_cases
 from resolvers.batches import Order
 from schema.base import THE_INPUT, Node, UserError, answering, no_errors
 from schema.context import Info
+from schema.inputs import from_a_table
 from schema.message_changes import MessageSendInput
 from schema.messages import Message
 
@@ -52,6 +53,7 @@ class MessageBatch(Node):
         return list(await use_cases.failures(info.context.call, root.id))  # type: ignore[arg-type]
 
 
+@from_a_table
 @strawberry.input(description="Messages to accept together.")
 class MessageSendBatchInput:
     messages: list[MessageSendInput] = strawberry.field(

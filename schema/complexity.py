@@ -55,7 +55,7 @@ class Limits:
     page_size: int = 10  # assumed where a list's size is not given
     introspection: bool = True
     remembered: int = 512  # documents kept parsed
-    remembered_tokens: int = 100_000  # and their lexical tokens together, about 0.4 KiB of memory each
+    remembered_tokens: int = 100_000  # and their lexical tokens together, about 400 bytes of memory each; texts count too
 
 
 class TooComplexError(Exception):

@@ -28,7 +28,9 @@ class ConnectorCreateInput:
     conversational: bool | None = strawberry.field(default=None, description="Inbound messages open conversations.")
     throttle_per_second: float | None = strawberry.field(default=None, description="Most messages a second; null is unlimited.")
     config: ConnectorConfigInput | None = strawberry.field(default=None, description="Typed settings.")
-    template_ref: str | None = strawberry.field(default=None, description="A template of `connectorTemplates`.")
+    template_ref: str | None = strawberry.field(
+        default=None, description="A template of `connectorTemplates`; with `config`, which version of it."
+    )
     arguments: JSON | None = strawberry.field(
         default=strawberry.UNSET, description="Settings by name; snake_case is taken too."
     )
@@ -36,6 +38,9 @@ class ConnectorCreateInput:
         default=strawberry.UNSET, description="Secret settings by name, or grouped by scheme."
     )
     idempotency_key: str | None = strawberry.field(default=None, description="Repeating a request with it does nothing twice.")
+    invitation_token: str | None = strawberry.field(
+        default=None, description="The token you were given, for a template that is not GA on a server that wants one."
+    )
 
 
 @strawberry.input(description="A change. What is left out stays; null clears.")
@@ -63,11 +68,17 @@ class ConnectorUpdateInput:
 class ConnectorUpsertInput:
     name: str = strawberry.field(description="Its name.")
     channel: ChannelType | None = strawberry.field(default=None, description="Its channel, when the name alone is ambiguous.")
-    template_ref: str | None = strawberry.field(default=None, description="Its template, with `arguments`.")
+    template_ref: str | None = strawberry.field(
+        default=None, description="Its template, with `arguments`. Another version than the connector has takes it there."
+    )
     config: ConnectorConfigInput | None = strawberry.field(default=None, description="Typed settings.")
     arguments: JSON | None = strawberry.field(default=strawberry.UNSET, description="Settings by name.")
     mode: UpsertMode | None = strawberry.field(default=UpsertMode.REPLACE, description="What becomes of settings not given.")
     priority: int | None = strawberry.field(default=None, description="Its priority; left out, a new one gets 0.")
+    invitation_token: str | None = strawberry.field(
+        default=None,
+        description="As in `connectorCreate`, when one is made.",
+    )
 
 
 @strawberry.input(description="A real test message.")
@@ -191,6 +202,7 @@ class ConnectorMutations:
             throttle_per_second=input.throttle_per_second,
             config=config_input(input.config, input.template_ref, input.arguments, input.security_arguments),
             idempotency_key=input.idempotency_key,
+            invitation_token=input.invitation_token,
         )
         connector, is_replay = await use_cases.create(info.context.call, new)
         return ConnectorCreatePayload(connector=connector, is_replay=is_replay)  # type: ignore[arg-type]
@@ -215,7 +227,9 @@ class ConnectorMutations:
     ) -> ConnectorUpsertPayload | None:
         call = info.context.call
         config = config_input(input.config, input.template_ref, input.arguments, strawberry.UNSET)
-        new = NewConnector(name=input.name, config=config, priority=input.priority or 0)
+        new = NewConnector(
+            name=input.name, config=config, priority=input.priority or 0, invitation_token=input.invitation_token
+        )
         channel = input.channel.value if input.channel else None
         mode = input.mode or UpsertMode.REPLACE
         connector, created = await connector_changes.upsert(call, new, channel, mode, input.priority)

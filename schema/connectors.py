@@ -9,10 +9,11 @@ import strawberry
 from strawberry.scalars import JSON
 
 from channels.base import ChannelType, CheckStatus
+from delivery import status
 from models import connectors as rows
 from models.connectors import ChannelView, CircuitState, ComponentStatus, Stage, StatusView
 from resolvers import connectors as use_cases
-from resolvers import status
+from resolvers import numbers
 from resolvers.configs import redacted
 from resolvers.connectors import ConnectorOrderField
 from resolvers.pages import OrderDirection, PageArguments
@@ -80,6 +81,21 @@ class ConnectorStatus:
             status=ComponentStatus(root.component_status), stage=Stage(root.stage), error_message=root.status_error
         )
 
+    @strawberry.field(description="How the number messages come from is; null where the checks do not look at it.")
+    def number(root: View) -> ComponentReport | None:
+        found = status.number(root)
+        return ComponentReport(status=found[0], stage=Stage(root.stage), error_message=found[1]) if found else None
+
+    @strawberry.field(
+        description="How receiving goes: callbacks or polling; null where nothing has come in yet, or nothing can."
+    )
+    def inbound(root: View) -> ComponentReport | None:
+        if root.inbound_status is None:
+            return None
+        return ComponentReport(
+            status=ComponentStatus(root.inbound_status), stage=Stage(root.stage), error_message=root.inbound_error
+        )
+
     @strawberry.field(description="When it last changed.")
     def updated_at(root: View) -> dt.datetime:
         return root.status_updated_at
@@ -100,6 +116,24 @@ class Channel(Node):
     @classmethod
     def is_type_of(cls, value: object, _info: object) -> bool:
         return isinstance(value, (cls, ChannelView))
+
+
+@strawberry.type(description="What the messages of a connector come from, as recipients see it.")
+class SenderNumber:
+    id: strawberry.ID = strawberry.field(description="One for each connector.")
+    phone_number: str | None = strawberry.field(description="The number in E.164, or the short code; null of a name.")
+    number_type: str | None = strawberry.field(
+        description="MOBILE, TOLLFREE, LOCAL or OTHER, by its country's plan; LOCAL is also a number that may be a mobile "
+        "telephone's, as in North America. Null of a name."
+    )
+    endpoint_type: str | None = strawberry.field(
+        description="LONG_CODE_NUMBER, SHORT_CODE_NUMBER, or ALPHA_NUMBER for a name, which nobody can answer."
+    )
+    country: str | None = strawberry.field(description="Its country (ISO 3166-1), where the number tells it.")
+    capabilities: list[str] = strawberry.field(
+        description="What can be sent from it and what comes back: TEXT, MEDIA, TEMPLATES, INBOUND, DELIVERY_RECEIPTS, "
+        "READ_RECEIPTS."
+    )
 
 
 @strawberry.type(description="How fast a connector may send.")
@@ -169,6 +203,23 @@ class Connector(Node):
     def channel(root: Row) -> Channel | None:
         return ChannelView.of(root)  # type: ignore[return-value]
 
+    @strawberry.field(
+        description="The number or name recipients see, as configured or as the provider told it at the last checks; null "
+        "where neither knows it, and for channels without numbers."
+    )
+    def number(root: Row) -> SenderNumber | None:
+        sender = numbers.sender_of(root)
+        if sender is None:
+            return None
+        return SenderNumber(
+            id=strawberry.ID(root.id.replace("con_", "num_")),
+            phone_number=sender.phone_number,
+            number_type=sender.number_type,
+            endpoint_type=sender.endpoint_type,
+            country=sender.country,
+            capabilities=numbers.capabilities(root, sender),
+        )
+
     @strawberry.field(description="How fast it may send; null without a limit or a pause.")
     async def throttle(root: Row, info: Info) -> Throttle | None:
         lane = await info.context.lanes.load(root.id)
@@ -176,6 +227,13 @@ class Connector(Node):
             return None
         burst = lane.burst if lane.per_second is not None else None
         return Throttle(per_second=lane.per_second, burst=burst, paused_until=lane.paused_until)
+
+    @strawberry.field(
+        description="Where its provider calls us, with receipts and messages; needs connectors:write. Null where this server "
+        "has no public URL (`PATCHBAY_PUBLIC_URL`), or the provider does not call."
+    )
+    def inbound_webhook_url(root: Row, info: Info) -> str | None:
+        return use_cases.inbound_webhook_url(info.context.call, root)
 
     @strawberry.field(description="How busy it is, and how fast its messages go.")
     async def metrics(root: Row, info: Info) -> ConnectorMetrics:
@@ -227,9 +285,14 @@ class ConnectorQueries:
     @strawberry.field(description="What can be plugged in.")
     def connector_templates(
         self,
+        info: Info,
         channel: Annotated[ChannelType | None, strawberry.argument(description="Of this channel.")] = None,
-        include_internal: Annotated[bool | None, strawberry.argument(description="Also those not for general use.")] = False,
+        include_internal: Annotated[
+            bool | None, strawberry.argument(description="Also those not for general use; for administrators of the platform.")
+        ] = False,
     ) -> list[ConnectorTemplate] | None:
+        if include_internal:
+            info.context.call.require_admin()
         return catalogue(channel, bool(include_internal))
 
     @strawberry.field(description="One template, by its ref.")

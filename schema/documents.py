@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,7 +27,10 @@ from graphql import (
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
-from schema.complexity import Limits, Scale, TooComplexError, size_of
+from schema import places
+from schema.compiled import Plans
+from schema.complexity import Complexity, Limits, Scale, TooComplexError, size_of
+from schema.reads import Reads
 
 PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
 VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
@@ -39,6 +43,10 @@ _RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
 _REPORTED_ERRORS = 20
 _LONGEST_MESSAGE = 500
 _MEASURES_KEPT = 64
+_BYTES_OF_A_TOKEN = 400  # of memory, about
+_LARGEST_REGISTERED = 32_768  # bytes of memory; a longer text is sent each time
+_NUMBERS = (TokenKind.INT, TokenKind.FLOAT)
+_LONGEST_NUMBER = 400  # digits; the longest float has 309 before its point
 
 
 class RefusedError(Exception):
@@ -51,12 +59,13 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client sends, over HTTP as over a socket."""
+    """What a client sends, over HTTP as over a socket. The text has a `document_id` in its place where that is known here."""
 
     query: str | None = None
     variables: Mapping[str, Any] | None = None
     operation_name: str | None = None
     extensions: Mapping[str, Any] | None = None
+    document_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +75,12 @@ class Operation:
     document: DocumentNode
     node: OperationDefinitionNode
     sized_by: tuple[str, ...]
+    placed_by: frozenset[str]
+    chosen_by: frozenset[str]
+    root_fields: int
+    reads: Reads
     weighed: set[tuple[int | None, ...]] = field(default_factory=set)
+    plans: Plans | None = None
 
     @property
     def kind(self) -> OperationType:
@@ -83,18 +97,33 @@ class _Reading:
 
     operations: dict[str | None, Operation]
     errors: tuple[GraphQLError, ...] = ()
-    tokens: int = 0
+    weight: int = 0
 
 
 class Documents:
-    """Every text the API was asked, as far as memory allows. Not for use from several threads."""
+    """Every text the API was asked, as far as memory allows. Not for use from several threads.
 
-    def __init__(self, schema: GraphQLSchema, limits: Limits | None = None) -> None:
+    `listed` are texts known by id from the beginning; `listed_only` runs nothing else. Operations that are asked
+    again are compiled, unless told not to be.
+    """
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        limits: Limits | None = None,
+        listed: Mapping[str, str] | None = None,
+        listed_only: bool = False,
+        *,
+        compiles: bool = True,
+    ) -> None:
         self.limits = limits or Limits()
+        self._listed = dict(listed or {})
+        self._only = frozenset(self._listed.values()) if listed_only else None
         self._schema = schema
+        self._compiles = compiles
         self._rules = _RULES if self.limits.introspection else (*_RULES, NoSchemaIntrospectionCustomRule)
         self._readings: OrderedDict[str, _Reading] = OrderedDict()
-        self._tokens = 0
+        self._weight = 0
         self._persisted: OrderedDict[str, str] = OrderedDict()
         self.misses = 0
 
@@ -107,9 +136,29 @@ class Documents:
         self._weigh(operation, request.variables or {})
         return operation
 
+    def measure(self, operation: Operation, variables: Mapping[str, Any]) -> Complexity:
+        """How much work the operation asks for with these variables."""
+        values = {**_defaults(operation.node), **variables}
+        return Scale(self._schema, operation.document, self.limits, values).measure(operation.node)
+
+    def unusable(self) -> dict[str, str]:
+        """The listed operations that may not run, each with the first reason; the others are ready from now on."""
+        readings = {name: self._read(text) for name, text in self._listed.items()}
+        return {name: reading.errors[0].message for name, reading in readings.items() if reading.errors}
+
     def _text(self, request: Request) -> str:
-        """The query, by itself or by the hash it was persisted under."""
+        """The query, by itself or by an id."""
+        text = self._named_text(request)
+        if self._only is not None and text not in self._only:
+            raise RefusedError(coded("This server runs the operations of its list only.", UNKNOWN_PERSISTED_QUERY))
+        return text
+
+    def _named_text(self, request: Request) -> str:
         persisted = (request.extensions or {}).get("persistedQuery")
+        if request.document_id is not None:
+            if request.query is not None:
+                raise RefusedError(coded("The request has both a query and a documentId.", BAD_USER_INPUT))
+            return self._recall(request.document_id)
         if persisted is None:
             if request.query is None:
                 raise RefusedError(coded("The request has no query.", BAD_USER_INPUT))
@@ -117,19 +166,29 @@ class Documents:
         digest = _digest(persisted)
         if request.query is None:
             return self._recall(digest)
-        if hashlib.sha256(request.query.encode()).hexdigest() != digest:
-            raise RefusedError(coded("The persisted query's sha256Hash is not the hash of the query.", BAD_USER_INPUT))
-        self._persist(digest, request.query)
+        if self._listed.get(digest) != request.query:
+            self._register(digest, request.query)
         return request.query
 
-    def _recall(self, digest: str) -> str:
+    def _register(self, digest: str, text: str) -> None:
+        if hashlib.sha256(text.encode()).hexdigest() != digest:
+            raise RefusedError(coded("The persisted query's sha256Hash is not the hash of the query.", BAD_USER_INPUT))
+        if self._only is None:
+            self._persist(digest, text)
+
+    def _recall(self, name: str) -> str:
+        """The text of an id: a listed one, or the hash of a registered one, which may say so by its prefix."""
+        digest = name.removeprefix("sha256:")
+        for known in name, digest:
+            if known in self._listed:
+                return self._listed[known]
         if digest not in self._persisted:
             raise RefusedError(coded("PersistedQueryNotFound", UNKNOWN_PERSISTED_QUERY))
         self._persisted.move_to_end(digest)
         return self._persisted[digest]
 
     def _persist(self, digest: str, text: str) -> None:
-        if self._read(text).errors:
+        if self._read(text).errors or sys.getsizeof(text) > _LARGEST_REGISTERED:
             return
         self._persisted[digest] = text
         if len(self._persisted) > self.limits.remembered:
@@ -149,20 +208,21 @@ class Documents:
         if reading.errors:
             return
         self._readings[text] = reading
-        self._tokens += reading.tokens
-        while len(self._readings) > self.limits.remembered or self._tokens > self.limits.remembered_tokens:
-            self._tokens -= self._readings.popitem(last=False)[1].tokens
+        self._weight += reading.weight
+        while len(self._readings) > self.limits.remembered or self._weight > self.limits.remembered_tokens:
+            self._weight -= self._readings.popitem(last=False)[1].weight
 
     def _examine(self, text: str) -> _Reading:
         try:
             document = self._parse(text)
+            weight = _count_tokens(document) + sys.getsizeof(text) // _BYTES_OF_A_TOKEN
             operations = self._operations(document)
         except GraphQLSyntaxError as error:
             return _Reading({}, (finished(error, PARSE_FAILED),))
         except TooComplexError as error:
             return _Reading({}, (coded(str(error), TOO_COMPLEX),))
         errors = validate(self._schema, document, self._rules, max_errors=_REPORTED_ERRORS, hide_suggestions=True)
-        return _Reading(operations, tuple(finished(error, VALIDATION_FAILED) for error in errors), _count_tokens(document))
+        return _Reading(operations, tuple(finished(error, VALIDATION_FAILED) for error in errors), weight)
 
     def _parse(self, text: str) -> DocumentNode:
         if len(text) > self.limits.source:
@@ -177,12 +237,17 @@ class Documents:
         for name, count in ("operations", len(nodes)), ("fragments", fragments), ("variables", variables):
             if count > (most := getattr(self.limits, name)):
                 raise TooComplexError(f"The query has {count} {name}, more than {most}.")
-        return {node.name.value if node.name else None: self._operation(document, node) for node in nodes}
+        reads = Reads(self._schema, document)
+        return {node.name.value if node.name else None: self._operation(document, node, reads) for node in nodes}
 
-    def _operation(self, document: DocumentNode, node: OperationDefinitionNode) -> Operation:
+    def _operation(self, document: DocumentNode, node: OperationDefinitionNode, reads: Reads) -> Operation:
         scale = Scale(self._schema, document, self.limits, {})
-        scale.measure(node).check(self.limits)
-        return Operation(document, node, tuple(sorted(scale.size_variables)))
+        measured = scale.measure(node)
+        measured.check(self.limits)
+        plans = Plans() if self._compiles else None
+        sized_by = tuple(sorted(scale.size_variables))
+        placed_by, chosen_by = places.choosing(document, node, places.BEGINNING), places.choosing(document, node)
+        return Operation(document, node, sized_by, placed_by, chosen_by, measured.root_fields, reads, plans=plans)
 
     def _weigh(self, operation: Operation, variables: Mapping[str, Any]) -> None:
         """Measure again where variables say how long the lists are; once for each combination of lengths."""
@@ -238,8 +303,11 @@ def _defaults(node: OperationDefinitionNode) -> dict[str, int]:
 
 
 def _count_tokens(document: DocumentNode) -> int:
+    """Raise TooComplexError for a number with so many digits that Python would refuse to read it."""
     token = document.loc.start_token if document.loc else None
     count = 0
     while token is not None and token.kind is not TokenKind.EOF:
+        if token.kind in _NUMBERS and len((token.value or "").lstrip("-")) > _LONGEST_NUMBER:
+            raise TooComplexError(f"The query has a number of more than {_LONGEST_NUMBER} digits.")
         count, token = count + 1, token.next
     return count

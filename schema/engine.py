@@ -4,27 +4,29 @@ parse, validate and build extensions again for every request."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Hashable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard, cast
 
 import orjson
 import strawberry
 from graphql import (
     ExecutionResult,
-    Executor,
     GraphQLError,
     OperationType,
     create_source_event_stream,
     execute_root_selection_set,
-    execute_subscription_event,
 )
 from strawberry.execution import optimized_is_awaitable
 
+from schema import costs
 from schema.answers import Answer, present, present_exception, refusal
+from schema.compiled import Compiling
 from schema.documents import BAD_USER_INPUT, Documents, Operation, Request, finished
-from schema.sharing import Execution, Shares
+from schema.groups import Groups, Member
+from schema.sharing import Shares
+from schema.subscriptions import Subscription
 
 _COERCION_ERRORS = 20
 _is_awaitable = cast("Callable[[Any], TypeGuard[Awaitable[Any]]]", optimized_is_awaitable)
@@ -46,6 +48,11 @@ class Prepared:
     def name(self) -> str | None:
         return self.operation.name
 
+    @property
+    def root_fields(self) -> int:
+        """How many root fields it asks for, aliases and fragments included."""
+        return self.operation.root_fields
+
 
 class Engine:
     """Answers requests. Never raises on the way to an answer: whatever a resolver raises is presented in it."""
@@ -53,52 +60,74 @@ class Engine:
     def __init__(self, schema: strawberry.Schema, documents: Documents) -> None:
         self.documents = documents
         self._schema = schema._schema
-        self._executor = schema.execution_context_class
         self.shares = Shares()
+        self.groups = Groups()
 
     def prepare(self, request: Request) -> Prepared:
         """Parse, validate and measure, or find that this was done before. Raise RefusedError if it may not run."""
         return Prepared(self.documents.select(request), request.variables or {}, request.extensions or {})
 
+    async def answer(self, prepared: Prepared, context: object) -> Answer:
+        """Run a query or a mutation, and tell what it cost if the request asks for that."""
+        answer = await self.execute(prepared, context)
+        if not costs.is_asked(prepared.extensions):
+            return answer
+        measured = self.documents.measure(prepared.operation, prepared.variables)
+        return replace(answer, extensions=await costs.told(measured, self.documents.limits, context))
+
     async def execute(self, prepared: Prepared, context: object) -> Answer:
         """Run a query or a mutation."""
         try:
+            plans = prepared.operation.plans
+            running = plans.begin(prepared.variables, context, prepared.extensions) if plans is not None else None
+            if running is not None and (data := await running.answer()) is not None:
+                return Answer(data)
             executor = self._build(prepared, context)
-            if not isinstance(executor, Executor):
+            if not isinstance(executor, Compiling):
                 return _uncoercible(executor, prepared.name)
-            result = execute_root_selection_set(executor)
+            result = execute_root_selection_set(executor) if running is None else executor.go_on(running)
             return _answer(await result if inspect.isawaitable(result) else result, prepared.name)
         except Exception as error:
             return Answer(errors=present_exception(error, prepared.name))
 
     async def subscribe(
-        self, prepared: Prepared, new_context: Callable[[], object], audience: Hashable = None
+        self,
+        prepared: Prepared,
+        new_context: Callable[[], object],
+        audience: Hashable = None,
+        member: Member | None = None,
     ) -> AsyncGenerator[Answer]:
         """Run a subscription: an answer for each event, each resolved in a context of its own.
 
         An answer that was not `executed` is the last one: the subscription was refused, or its source broke.
-        An event with a `share_key` is resolved once for all who subscribed alike and belong to the same `audience`:
-        whoever may see the same things. None shares with nobody.
+        Whoever subscribed alike and belongs to the same `audience` may see the same things; None shares with nobody. A
+        `member` is told the rest by a group, where there can be one, once the answers end.
         """
         try:
-            executor = self._build(prepared, new_context())
-            if not isinstance(executor, Executor):
-                yield _uncoercible(executor, prepared.name)
-                return
-            opened = create_source_event_stream(executor)
-            source = await opened if inspect.isawaitable(opened) else opened
-            if isinstance(source, ExecutionResult):
-                yield refusal(source.errors or (), prepared.name)
-                return
-            subscription = _Subscription(executor, prepared, new_context, audience, self.shares)
-            async with _closing(source) as events:
-                async for event in events:
-                    yield await subscription.answer(event)
+            opened = await self._open(prepared, new_context, audience)
         except Exception as error:
-            yield Answer(errors=present_exception(error, prepared.name), executed=False)
+            opened = Answer(errors=present_exception(error, prepared.name), executed=False)
+        if isinstance(opened, Answer):
+            yield opened
+            return
+        async with aclosing(opened.answers(member)) as answers:
+            async for answer in answers:
+                yield answer
 
-    def _build(self, prepared: Prepared, context: object) -> list[GraphQLError] | Executor[Any]:
-        return self._executor.build(
+    async def _open(self, prepared: Prepared, new_context: Callable[[], object], audience: Hashable) -> Subscription | Answer:
+        executor = self._build(prepared, new_context())
+        if not isinstance(executor, Compiling):
+            return _uncoercible(executor, prepared.name)
+        found = create_source_event_stream(executor)
+        source = await found if inspect.isawaitable(found) else found
+        if isinstance(source, ExecutionResult):
+            return refusal(source.errors or (), prepared.name)
+        same, alike = _frozen(prepared, prepared.operation.chosen_by), _frozen(prepared, prepared.operation.placed_by)
+        told = None if audience is None else (audience, prepared.operation, same)
+        return Subscription(executor, source, told, (told, alike), new_context, self.shares, self.groups)
+
+    def _build(self, prepared: Prepared, context: object) -> list[GraphQLError] | Compiling:
+        built = Compiling.build(
             self._schema,
             prepared.operation.document,
             context_value=context,
@@ -108,50 +137,14 @@ class Engine:
             is_awaitable=_is_awaitable,
             hide_suggestions=True,
             operation_extensions=prepared.extensions,
+            plans=prepared.operation.plans,
         )
+        return cast("list[GraphQLError] | Compiling", built)
 
 
-class _Subscription:
-    """How the events of one subscription are answered."""
-
-    def __init__(
-        self,
-        executor: Executor[Any],
-        prepared: Prepared,
-        new_context: Callable[[], object],
-        audience: Hashable,
-        shares: Shares,
-    ) -> None:
-        self._executor = executor
-        self._name = prepared.name
-        self._new_context = new_context
-        self._shares = shares
-        self._likeness = None if audience is None else (audience, prepared.operation, _frozen(prepared.variables))
-
-    async def answer(self, event: Any) -> Answer:
-        key = getattr(event, "share_key", None)
-        if key is not None and self._likeness is not None:
-            return await self._shares.answer((self._likeness, key), lambda: self._execute(event))
-        execution = self._execute(event)
-        return execution if isinstance(execution, Answer) else await execution
-
-    def _execute(self, event: Any) -> Execution:
-        executor = self._executor.build_per_event_executor(event)
-        executor.context_value = self._new_context()
-        result = execute_subscription_event(executor)
-        return self._finish(result) if inspect.isawaitable(result) else _answer(result, self._name)
-
-    async def _finish(self, result: Awaitable[ExecutionResult]) -> Answer:
-        return _answer(await result, self._name)
-
-
-def _closing(source: AsyncIterable[Any]) -> AbstractAsyncContextManager[AsyncIterable[Any]]:
-    """Ends the source with the subscription, where it can be ended."""
-    return aclosing(source) if isinstance(source, AsyncGenerator) else nullcontext(source)
-
-
-def _frozen(variables: Mapping[str, Any]) -> bytes:
-    return orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)
+def _frozen(prepared: Prepared, apart_from: Collection[str]) -> bytes:
+    given = {name: value for name, value in prepared.variables.items() if name not in apart_from}
+    return orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
 
 
 def _answer(result: ExecutionResult, operation: str | None) -> Answer:

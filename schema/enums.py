@@ -12,14 +12,20 @@ from channels.errors import FailureKind
 from channels.relays import SmtpSecurity
 from channels.sms_text import TextEncoding
 from delivery.route import RouteOutcome
+from delivery.webhook_events import FilterKey, Naming, Service
 from models.connectors import CircuitState, ComponentStatus, Stage
 from models.messages import MessageStatus
+from models.optouts import OptOutAction
+from models.senders import SenderIdKind, SenderIdStatus
 from models.timeline import TimelineSource
+from models.webhook_deliveries import DeliveryStatus
+from models.webhooks import WebhookStatus
 from resolvers.connector_changes import UpsertMode
 from resolvers.connectors import ConnectorOrderField
 from resolvers.messages import MessageFlow, MessagePriority
 from resolvers.pages import OrderDirection
 from resolvers.problems import UserErrorCode
+from resolvers.sender_reviews import ReviewDecision
 from resolvers.stats import StatsBucket
 from resolvers.viewer import CredentialKind
 
@@ -56,7 +62,11 @@ _expose(
     ReleaseStatus,
     "ReleaseStatus",
     "How mature a connector template is.",
-    {"GA": "Generally available.", "BETA": "Works, may still change.", "INTERNAL": "Not for general use."},
+    {
+        "GA": "Generally available.",
+        "BETA": "Works, may still change; may ask for an invitation.",
+        "INTERNAL": "By invitation only.",
+    },
 )
 _expose(
     TrafficType,
@@ -224,6 +234,39 @@ _expose(
     "How the caller proved who they are.",
     {"SESSION": "A signed token of a session.", "API_KEY": "A key made for a program."},
 )
+_expose(
+    SenderIdStatus,
+    "SenderIdStatus",
+    "Where a sender ID stands.",
+    {
+        "PENDING": "Asked for; waiting for a reviewer.",
+        "APPROVED": "It may be sent under.",
+        "REJECTED": "Refused; a change asks again.",
+        "REVOKED": "Given up or taken away, for good.",
+    },
+)
+_expose(
+    SenderIdKind,
+    "SenderIdKind",
+    "What kind of sender a sender ID is.",
+    {
+        "ALPHANUMERIC": "A name. People cannot answer it, so it cannot take a STOP.",
+        "PHONE_NUMBER": "A telephone number in E.164.",
+        "SHORT_CODE": "A number of 3 to 8 digits, leased from operators.",
+    },
+)
+_expose(
+    OptOutAction,
+    "OptOutAction",
+    "What happened to an opt-out.",
+    {"ADDED": "Somebody opted out.", "REMOVED": "Somebody opted in again."},
+)
+_expose(
+    ReviewDecision,
+    "ReviewDecision",
+    "What a reviewer decides about a sender ID.",
+    {"APPROVE": "It may be sent under.", "REJECT": "It may not; the note says why."},
+)
 _expose(StatsBucket, "StatsBucket", "How finely time is divided.", {"HOUR": "By the hour.", "DAY": "By the day, in UTC."})
 _expose(
     UserErrorCode,
@@ -238,13 +281,15 @@ _expose(
         "INVALID_DESTINATION": "The recipient cannot be an address of this channel; nothing was sent.",
         "INVALID_EVENT_FILTER": "The filter does not fit the event.",
         "INVALID_WEBHOOK_URL": "The URL cannot be called.",
-        "INVITATION_REQUIRED": "The template is not generally available.",
+        "INVITATION_REQUIRED": "The template is not generally available; an invitation token is needed.",
         "CONNECTOR_NOT_FOUND": "There is no such connector in the workspace.",
         "MESSAGE_NOT_FOUND": "There is no such message in the workspace.",
         "SENDER_ID_NOT_FOUND": "There is no such sender ID in the workspace.",
         "WEBHOOK_NOT_FOUND": "There is no such webhook in the workspace.",
         "API_KEY_NOT_FOUND": "There is no such key in the workspace.",
         "WORKSPACE_NOT_FOUND": "There is no such workspace.",
+        "OPT_OUT_NOT_FOUND": "The recipient has not opted out of the channel.",
+        "SENDER_ID_ALREADY_EXISTS": "The workspace has this sender ID, or has asked for it.",
         "CONNECTOR_ALREADY_EXISTS": "The channel has a connector of this name.",
         "AMBIGUOUS_NAME": "Connectors of several channels have this name; say which channel.",
         "LAST_CONNECTOR_WHILE_WILL_ACTIVE": "A workspace with an active will keeps at least one connector.",
@@ -254,12 +299,66 @@ _expose(
         "ALREADY_REVIEWED": "It was reviewed before.",
         "CHANNEL_DISABLED": "The channel is switched off.",
         "INVALID_STATE": "Not possible in its present state.",
-        "SENDER_ID_REQUIRED": "The channel needs an approved sender ID.",
-        "SENDER_ID_NOT_APPROVED": "The sender ID does not exist or is not approved.",
+        "SENDER_ID_REQUIRED": "An SMS needs an approved sender ID.",
+        "SENDER_ID_NOT_APPROVED": "The sender ID does not exist, is not approved, or is of another channel.",
         "RECIPIENT_OPTED_OUT": "The recipient does not want messages.",
         "NO_ROUTE_AVAILABLE": "No connector can take the message; the message says why.",
         "IDEMPOTENCY_KEY_REUSED": "The key was used for another request.",
         "IDEMPOTENCY_IN_PROGRESS": "A request with this key is being answered.",
         "CONNECTOR_DELIVERY_FAILED": "The provider did not take the message.",
+    },
+)
+_expose(
+    Service,
+    "WebhookService",
+    "The part of the platform a webhook hears of. Of NUMBERS, PAYMENTS, CONVERSATIONS and TEMPLATES there are no events yet: a "
+    "subscription to them is kept and hears nothing.",
+    {
+        "CHANNELS": "Channels made, changed and deleted; and all that goes out or comes in through a channel.",
+        "NUMBERS": "Telephone numbers. There are no events yet.",
+        "PAYMENTS": "Payments. There are no events yet.",
+        "CONVERSATIONS": "Conversations. There are no events yet.",
+        "TEMPLATES": "Templates. There are no events yet.",
+        "MESSAGES": "What happens to messages, each kind of event by its own name.",
+        "SENDER_IDS": "Requests for sender IDs, and what became of them.",
+        "OPT_OUTS": "Recipients who opted out or in again.",
+    },
+)
+_expose(
+    FilterKey,
+    "WebhookFilterKey",
+    "What of an event a webhook's filter looks at.",
+    {
+        "CHANNEL_ID": "The channel it went through or is about.",
+        "PLATFORM_ID": "The provider, such as `twilio`, or its template, such as `sms-twilio` or `sms-twilio:1`.",
+        "CHANNEL_STATUS": "The stage of a channel, such as ACTIVE.",
+        "INTERACTION_TYPE": "What happened to a message: the last part of its event's name, such as READ.",
+        "MESSAGE_STATUS": "The status of a message.",
+        "STATUS": "The status of whatever it is about.",
+        "EVENT_DESTINATION": "Taken for NUMBERS and PAYMENTS alone.",
+        "NAVIGATOR_ID": "Taken for NUMBERS and PAYMENTS alone.",
+    },
+)
+_expose(
+    Naming,
+    "EventNaming",
+    "How names of events are written in the bodies of webhooks.",
+    {"DOTTED": "`sms.delivered`.", "UNDERSCORE": "`sms_delivered`."},
+)
+_expose(
+    WebhookStatus,
+    "WebhookSubscriptionStatus",
+    "Whether a webhook is told of what happens.",
+    {"ACTIVE": "It is.", "INACTIVE": "It is not: its owner, its receiver (410) or days of failures switched it off."},
+)
+_expose(
+    DeliveryStatus,
+    "WebhookDeliveryStatus",
+    "Where a delivery stands.",
+    {
+        "PENDING": "It was not tried yet.",
+        "RETRYING": "It failed, and is tried again.",
+        "DELIVERED": "The receiver answered with a 2xx.",
+        "DEAD": "It was given up; `webhookReplay` begins anew.",
     },
 )

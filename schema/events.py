@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncIterable
 from typing import Annotated
 
 import strawberry
@@ -17,6 +16,7 @@ from models.messages import MessageStatus
 from models.timeline import TimelineSource
 from resolvers import connectors, watching
 from resolvers import events as use_cases
+from resolvers.feeds import Feed
 from resolvers.messages import MessageFlow
 from resolvers.pages import PageArguments
 from schema.connectors import Connector, ConnectorStatus
@@ -41,7 +41,7 @@ class Event:
 
     @strawberry.field(description="Its place in the workspace's log.")
     def cursor(root: Row, info: Info) -> str:
-        return use_cases.cursor_of(info.context.call, root.seq)
+        return use_cases.cursor_of(info.context.call, root.seq, root.workspace_id)
 
 
 @strawberry.type(description="A connector's channel came up, went down or changed.")
@@ -141,22 +141,20 @@ class EventSubscriptions:
     @strawberry.subscription(
         description="Channels coming up, going down and changing. Named connectors begin with their state."
     )
-    async def channel_status_changed(
+    def channel_status_changed(
         self,
         info: Info,
         connector_ids: Annotated[Ids, strawberry.argument(description="Only these connectors.")] = None,
         channels: Annotated[list[ChannelType] | None, strawberry.argument(description="Only these channels.")] = None,
         after: Since = None,
-    ) -> AsyncGenerator[ChannelStatusChanged]:
+    ) -> AsyncIterable[ChannelStatusChanged]:
         call = info.context.call
         call.require(connectors.READ)
         where = watching.Channels(connector_ids=connector_ids, channels=channels)
-        async with aclosing(use_cases.follow(call, after, where, connector_ids or ())) as found:
-            async for event in found:
-                yield event  # type: ignore[misc]
+        return Feed(call, after, where, connector_ids)  # type: ignore[return-value]
 
     @strawberry.subscription(description="Messages moving. Named messages begin with their state.")
-    async def delivery_updated(
+    def delivery_updated(
         self,
         info: Info,
         message_ids: Annotated[Ids, strawberry.argument(description="Only these messages.")] = None,
@@ -166,7 +164,7 @@ class EventSubscriptions:
         flow: Annotated[MessageFlow | None, strawberry.argument(description="Only this kind of traffic.")] = None,
         statuses: Annotated[list[MessageStatus] | None, strawberry.argument(description="Only moving here.")] = None,
         after: Since = None,
-    ) -> AsyncGenerator[DeliveryUpdated]:
+    ) -> AsyncIterable[DeliveryUpdated]:
         call = info.context.call
         where = watching.Deliveries(
             readable=watching.readable(call, channels),
@@ -176,15 +174,11 @@ class EventSubscriptions:
             flow=flow.value if flow else None,
             statuses=statuses,
         )
-        async with aclosing(use_cases.follow(call, after, where, message_ids or ())) as found:
-            async for event in found:
-                yield event  # type: ignore[misc]
+        return Feed(call, after, where, message_ids)  # type: ignore[return-value]
 
     @strawberry.subscription(description="Everything that happens in the workspace, or what the filter lets through.")
-    async def events(self, info: Info, filter: Filtered = None, after: Since = None) -> AsyncGenerator[Event]:
+    def events(self, info: Info, filter: Filtered = None, after: Since = None) -> AsyncIterable[Event]:
         call = info.context.call
         where = _where(info, filter)
-        first = filter.subject_ids if filter and filter.subject_ids else ()
-        async with aclosing(use_cases.follow(call, after, where, first)) as found:
-            async for event in found:
-                yield event  # type: ignore[misc]
+        first = filter.subject_ids if filter else None
+        return Feed(call, after, where, first)  # type: ignore[return-value]

@@ -47,7 +47,9 @@ class MessageSendInput:
         default=MessageFlow.STANDARD, description="OTP is urgent and expires after 5 minutes unless told otherwise."
     )
     priority: MessagePriority | None = strawberry.field(default=None, description="Left out: HIGH for OTP, else NORMAL.")
-    sender_id: strawberry.ID | None = strawberry.field(default=None, description="An approved sender ID.")
+    sender_id: strawberry.ID | None = strawberry.field(
+        default=None, description="An approved sender ID. An SMS needs one, also as a fallback."
+    )
     subject: str | None = strawberry.field(default=None, description="A subject line, where the channel has one.")
     body: str | None = strawberry.field(default=None, description="The text.")
     html: str | None = strawberry.field(default=None, description="The text as HTML, beside `body`.")

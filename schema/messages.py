@@ -11,6 +11,7 @@ from strawberry.scalars import JSON
 from channels.base import ChannelType
 from channels.errors import FailureKind
 from channels.sms_text import TextEncoding
+from delivery import status
 from delivery.route import RouteOutcome
 from models import messages as rows
 from models.messages import MessageStatus
@@ -23,6 +24,7 @@ from schema.base import Node
 from schema.connectors import Connector
 from schema.context import Info
 from schema.pages import After, Before, Connection, First, Last
+from schema.senders import SenderId
 
 Row = strawberry.Parent[rows.Message]
 AttemptRow = strawberry.Parent[rows.Attempt]
@@ -30,9 +32,13 @@ AttemptRow = strawberry.Parent[rows.Attempt]
 
 @strawberry.type(description="A file of a message, by URL.")
 class MediaRef:
-    url: str = strawberry.field(description="Where the provider fetches it.")
+    url: str = strawberry.field(
+        description="Where the provider fetches it. In a message to you, where you can; or, where that takes the provider's "
+        "credentials, its name there (`telegram-file:…`, `whatsapp-media:…`, `bird-media:…`)."
+    )
     content_type: str | None = strawberry.field(description="Its media type.")
     filename: str | None = strawberry.field(description="The name the recipient sees.")
+    caption: str | None = strawberry.field(description="In a message to you: what was written under it.")
 
 
 @strawberry.type(description="Why it did not get through.")
@@ -138,13 +144,19 @@ class Message(Node):
     def sender(root: Row) -> str | None:
         return root.sender
 
+    @strawberry.field(description="The sender ID it was accepted with.")
+    async def sender_id(root: Row, info: Info) -> SenderId | None:
+        if root.sender_id is None:
+            return None
+        return await info.context.senders.load(root.sender_id)  # type: ignore[return-value]
+
     @strawberry.field(graphql_type=JSON | None, description="What you gave with it.")
     def metadata(root: Row) -> dict[str, Any] | None:
         return root.details
 
     @strawberry.field(description="Its files.")
     def media(root: Row) -> list[MediaRef]:
-        return [MediaRef(url=m["url"], content_type=m["content_type"], filename=m["filename"]) for m in root.media]
+        return [MediaRef(**item) for item in root.media]
 
     @strawberry.field(description="The connector it goes or went through.")
     async def connector(root: Row, info: Info) -> Connector | None:
@@ -179,8 +191,10 @@ class Message(Node):
         ]
 
     @strawberry.field(description="Every connector that was considered, with the decision and its reason.")
-    def route(root: Row) -> list[RouteDecision]:
-        return [RouteDecision(**decision) for decision in root.route]
+    async def route(root: Row, info: Info) -> list[RouteDecision]:
+        waits = root.status == MessageStatus.QUEUED and root.connector_id is not None
+        connector = await info.context.connectors.load(root.connector_id or "") if waits else None
+        return [RouteDecision(**decision) for decision in status.route(root, connector)]
 
 
 @strawberry.type(description="A page of messages, found by cursor or by its number.")
@@ -241,13 +255,15 @@ class MessageQueries:
     ) -> MessageConnection | None:
         arguments = PageArguments(first=first, after=after, last=last, before=before, page=page, page_size=page_size)
         where = filter.rows() if filter else rows.Filter()
-        return MessageConnection(content=await use_cases.page(info.context.call, arguments, where))
+        columns = info.context.columns("Message")
+        return MessageConnection(content=await use_cases.page(info.context.call, arguments, where, columns))
 
     @strawberry.field(description="One message; null when the workspace has none of this id.")
     async def message(
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]
     ) -> Message | None:
-        return await use_cases.get(info.context.call, id)  # type: ignore[return-value]
+        columns = info.context.columns("Message")
+        return await use_cases.get(info.context.call, id, columns)  # type: ignore[return-value]
 
     @strawberry.field(description="The newest message a provider knows by this id.")
     async def message_by_external_id(

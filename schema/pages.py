@@ -32,7 +32,7 @@ class Slice(Generic[N]):
 
     @strawberry.field(description="The entries with their cursors.")
     def edges(self) -> list[Edge[N]]:
-        return [Edge(cursor=cursor, node=row) for cursor, row in zip(self.content.cursors, self.content.rows, strict=True)]
+        return [Edge(cursor=self.content.cursor(row), node=row) for row in self.content.rows]
 
     @strawberry.field(description="The entries alone.")
     def nodes(self) -> list[N]:
@@ -44,8 +44,8 @@ class Slice(Generic[N]):
         return PageInfo(
             has_next_page=page.has_next,
             has_previous_page=page.has_previous,
-            start_cursor=page.cursors[0] if page.cursors else None,
-            end_cursor=page.cursors[-1] if page.cursors else None,
+            start_cursor=page.cursor(page.rows[0]) if page.rows else None,
+            end_cursor=page.cursor(page.rows[-1]) if page.rows else None,
         )
 
 

@@ -10,8 +10,7 @@ from pydantic.fields import FieldInfo
 from strawberry.scalars import JSON
 
 from channels import BY_REF, PROVIDERS
-from channels.base import ChannelType, Provider, ReleaseStatus, Template
-from channels.planned import PLANNED
+from channels.base import ChannelType, Provider, ReleaseStatus
 from resolvers.configs import secret_names
 
 
@@ -43,10 +42,10 @@ class TemplateField:
 
 @strawberry.type(description="A kind of connector: a provider and the channel it serves.")
 class ConnectorTemplate:
-    provider_class: strawberry.Private[type[Provider] | None]
+    provider_class: strawberry.Private[type[Provider]]
     ref: str = strawberry.field(description="Its name with its version, such as `email-smtp:1`.")
     slug: str = strawberry.field(description="Its name.")
-    version: int = strawberry.field(description="Its version.")
+    version: int = strawberry.field(description="Its version; connectors of an older one keep working.")
     channel: ChannelType = strawberry.field(description="The medium it serves.")
     provider: str = strawberry.field(description="The vendor or protocol.")
     title: str = strawberry.field(description="A label for people.")
@@ -54,21 +53,15 @@ class ConnectorTemplate:
     release_status: ReleaseStatus = strawberry.field(description="How mature it is.")
     capabilities: ChannelCapabilities = strawberry.field(description="What it can carry.")
 
-    @strawberry.field(description="It can be plugged in. One that cannot is planned, and has no settings yet.")
-    def available(self) -> bool:
-        return self.provider_class is not None
-
     @strawberry.field(description="Its settings, in the order a form would ask for them.")
     def fields(self) -> list[TemplateField]:
         return self.settings()
 
     @strawberry.field(graphql_type=JSON, description="Its settings as a JSON Schema.")
     def config_schema(self) -> dict[str, Any]:
-        return self.provider_class.model_json_schema(by_alias=True) if self.provider_class else {"type": "object"}
+        return self.provider_class.model_json_schema(by_alias=True)
 
     def settings(self) -> list[TemplateField]:
-        if self.provider_class is None:
-            return []
         secrets = secret_names(self.provider_class)
         return [_field(str(field.alias), field, secrets) for field in self.provider_class.model_fields.values()]
 
@@ -76,7 +69,7 @@ class ConnectorTemplate:
 def _field(name: str, field: FieldInfo, secrets: frozenset[str]) -> TemplateField:
     kinds = [kind for kind in get_args(field.annotation) or (field.annotation,) if kind is not type(None)]
     kind = kinds[0]
-    default = None if field.is_required() else field.default
+    default = None if field.is_required() or name in secrets or field.default == "" else field.default
     is_enum = isinstance(kind, type) and issubclass(kind, Enum)
     return TemplateField(
         name=name,
@@ -97,9 +90,9 @@ def _type_name(kind: Any) -> str:
     return {int: "integer", float: "number", bool: "boolean"}.get(kind, "string")
 
 
-def template(about: Template) -> ConnectorTemplate:
+def template(provider: type[Provider]) -> ConnectorTemplate:
+    about = provider.about
     can = about.capabilities
-    provider = BY_REF.get(about.ref)
     return ConnectorTemplate(
         provider_class=provider,
         ref=about.ref,
@@ -124,14 +117,11 @@ def template(about: Template) -> ConnectorTemplate:
     )
 
 
-TEMPLATES = (*(provider.about for provider in PROVIDERS), *PLANNED)
-
-
 def catalogue(channel: ChannelType | None, include_internal: bool) -> list[ConnectorTemplate]:
-    """What can be plugged in, then what is planned."""
-    shown = [about for about in TEMPLATES if include_internal or about.release_status is not ReleaseStatus.INTERNAL]
-    return [template(about) for about in shown if channel is None or about.channel is channel]
+    """What can be plugged in."""
+    shown = [p for p in PROVIDERS if include_internal or p.about.release_status is not ReleaseStatus.INTERNAL]
+    return [template(provider) for provider in shown if channel is None or provider.about.channel is channel]
 
 
 def by_ref(ref: str) -> ConnectorTemplate | None:
-    return next((template(about) for about in TEMPLATES if about.ref == ref), None)
+    return template(BY_REF[ref]) if ref in BY_REF else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import shutil
 import signal
@@ -10,8 +11,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -42,11 +44,14 @@ async def until(met: Callable[[], bool], within: float = 10.0) -> float:
 
 
 class Server:
-    """A process with a TCP port. `start` returns when it accepts connections."""
+    """A process with a TCP port. `start` returns when it accepts connections and, where there is one, the `probe` succeeds."""
 
-    def __init__(self, command: list[str], port: int, stop_with: signal.Signals = signal.SIGTERM) -> None:
+    def __init__(
+        self, command: list[str], port: int, stop_with: signal.Signals = signal.SIGTERM, probe: Sequence[str] = ()
+    ) -> None:
         self.command = command
         self.port = port
+        self._probe = probe
         self._stop_with = stop_with
         self._process: asyncio.subprocess.Process | None = None
 
@@ -74,7 +79,9 @@ class Server:
 
     def _accepts(self) -> bool:
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            if probe.connect_ex(("127.0.0.1", self.port)) != 0:
+                return False
+        return not self._probe or subprocess.run(self._probe, capture_output=True).returncode == 0
 
 
 def redis_server(folder: Path) -> Server:
@@ -92,15 +99,28 @@ def postgres_server() -> Iterator[Server]:
     """
     programs = postgres_programs()
     with tempfile.TemporaryDirectory(prefix="patchbay-postgres-") as folder:
-        become: list[str] = []
-        if os.geteuid() == 0:
-            become = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-            shutil.chown(folder, "postgres", "postgres")
-        initdb = [str(programs / "initdb"), "-D", folder, "-U", "postgres", "-A", "trust", "--no-sync"]
-        subprocess.run([*become, *initdb], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["cp", "-a", f"{_new_cluster()}/.", folder], check=True)
         port = free_port()
         plain = ["-c", "fsync=off", "-c", "unix_socket_directories=", "-c", "listen_addresses=127.0.0.1"]
-        yield Server([*become, str(programs / "postgres"), "-D", folder, "-p", str(port), *plain], port, signal.SIGINT)
+        command = [*_become(), str(programs / "postgres"), "-D", folder, "-p", str(port), *plain]
+        # A server that has just begun to listen may still say that it is starting up.
+        yield Server(command, port, signal.SIGINT, [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)])
+
+
+@cache
+def _new_cluster() -> str:
+    """A folder with a cluster nobody has used, to copy: making one takes a second of processor time."""
+    folder = tempfile.mkdtemp(prefix="patchbay-cluster-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+    initdb = [str(postgres_programs() / "initdb"), "-D", folder, "-U", "postgres", "-A", "trust", "--no-sync"]
+    subprocess.run([*_become(), *initdb], check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def _become() -> list[str]:
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
 
 
 def postgres_programs() -> Path:

@@ -45,6 +45,11 @@ FLAGS = (
 )
 CONTROL = 2
 MODIFIERS = {"Control": CONTROL}
+PLACE = """new Promise(drawn => requestAnimationFrame(() => {
+  const element = document.querySelector(%s), box = element?.getBoundingClientRect();
+  const place = box && [box.x + box.width / 2, box.y + box.height / 2];
+  drawn(place && element.contains(document.elementFromPoint(...place)) ? place : null);
+}))"""
 KEYS = {"Enter": 13, "Tab": 9, "a": 65}
 
 
@@ -165,12 +170,21 @@ class Page:
         return str(await self.evaluate(f"document.querySelector({json.dumps(selector)}).innerText"))
 
     async def click(self, selector: str, times: int = 1) -> None:
-        """Press the mouse where the element is; three times selects its line."""
-        found = f"document.querySelector({json.dumps(selector)})"
-        await self.until(f"{found}?.getBoundingClientRect().width > 0")
-        box = await self.evaluate(f"(b => [b.x + b.width / 2, b.y + b.height / 2])({found}.getBoundingClientRect())")
+        """Press the mouse where the element is, once it has come to rest there; three times selects its line."""
+        x, y = await self._place(selector)
         for kind in ("mousePressed", "mouseReleased"):
-            await self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=times)
+            await self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=times)
+
+    async def _place(self, selector: str) -> list[float]:
+        """The middle of an element that was drawn there twice and that nothing covers."""
+        name, before = json.dumps(selector), None
+        await self.until(f"document.querySelector({name})?.getBoundingClientRect().width > 0")
+        async with asyncio.timeout(START_SECONDS):
+            while True:
+                place = await self.evaluate(PLACE % name)
+                if place is not None and place == before:
+                    return [float(side) for side in place]
+                before = place
 
     async def type(self, selector: str, text: str) -> None:
         """Insert the text, as pasting does, in place of what is in the line."""

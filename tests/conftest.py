@@ -6,9 +6,37 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from gateway import logs
 from tests.harness import Gateway, running, settings_for
+
+# Tests that load the machine themselves, or measure it; and those that share one vendor's tools.
+TAKE_TURNS = {
+    "load": (
+        "tests/faults/",
+        "tests/test_bench.py",
+        "tests/delivery/test_fairness.py",
+        "tests/delivery/test_kill.py",
+        "tests/delivery/test_lock_order.py",
+        "tests/delivery/test_quarantine.py",
+        "tests/delivery/test_several_workers.py",
+        "tests/gateway/test_graphiql.py",
+    ),
+    "verifiers": ("tests/channels/",),
+}
+
+
+class TakingTurns(LoadScopeScheduling):
+    """Any test to whichever process is free, but for those of one group, which all go to the same."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((group for group, paths in TAKE_TURNS.items() if nodeid.startswith(paths)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> TakingTurns:
+    return TakingTurns(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,8 +7,11 @@ import datetime as dt
 import hashlib
 import json
 import os
+import sqlite3
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +19,19 @@ import aiohttp
 import asyncpg  # type: ignore[import-untyped]
 import uvicorn
 import websockets
+from alembic import command
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import keys
 from gateway.app import Application
 from gateway.auth import mint
+from gateway.direct import DirectProtocol
 from gateway.routes import serve_paths
 from gateway.serve import Server, listen
 from gateway.settings import Settings
+from gateway.whole import WholeProtocol
 from models import migrate, workspaces
 from models.database import Database
 from models.workspaces import Workspace
@@ -32,7 +39,12 @@ from models.workspaces import Workspace
 Json = Any
 REQUIRED = os.environ.get("PATCHBAY_TEST_REQUIRE_SERVICES") == "1"
 POSTGRESQL = os.environ.get("PATCHBAY_TEST_POSTGRESQL", "")  # postgresql://user@host, to run on it instead of SQLite
-REDIS = os.environ.get("PATCHBAY_TEST_REDIS", "memory://")
+_OWN = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")  # a numbered part of Redis for each process of tests
+REDIS = f"{given}/{_OWN}" if (given := os.environ.get("PATCHBAY_TEST_REDIS")) else "memory://"
+UNLIMITED = {name: "1000000/1" for name in Settings.model_fields if name.startswith("rate_limit_")} | {
+    "auth_failures": "1000000/1"
+}
+_TEMPLATES: set[str] = set()  # servers that have a migrated database of this process's to copy
 KEYS = {"secret_keys": "test:" + "A" * 43 + "=", "jwt_secret": "a secret of at least thirty-two bytes"}
 
 
@@ -45,11 +57,18 @@ class Gateway:
         self.http = http
         self.demo = demo
 
-    def token(self, *scopes: str, workspace: Workspace | None = None, admin: bool = False, seconds: float = 3600) -> str:
+    def token(
+        self,
+        *scopes: str,
+        workspace: Workspace | None = None,
+        admin: bool = False,
+        seconds: float = 3600,
+        subject: str = "tester",
+    ) -> str:
         """A token of the demo workspace, or of another one; every scope unless some are named."""
         named = workspace or self.demo
         lifetime = dt.timedelta(seconds=seconds)
-        return mint(self.application.settings, named.id, "tester", list(scopes) or ["*"], lifetime, admin=admin)
+        return mint(self.application.settings, named.id, subject, list(scopes) or ["*"], lifetime, admin=admin)
 
     async def workspace(self, name: str) -> Workspace:
         async with self.application.database.write() as session:
@@ -67,6 +86,14 @@ class Gateway:
         answer = await self.post(query, variables, token)
         assert "errors" not in answer, answer["errors"]
         return answer["data"]
+
+    async def followed(self, logs: int = 1) -> None:
+        """Wait until subscribers follow so many workspaces' logs: what happens from now on, they hear."""
+
+        async def following() -> bool:
+            return len(self.application.tails.heads()) >= logs
+
+        await eventually(following)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -144,7 +171,14 @@ class Stream:
 
 def settings_for(directory: Path, **changes: Any) -> Settings:
     """Settings of a private installation, with its keys."""
-    given: dict[str, Any] = {"data_dir": directory, "allow_private_addresses": True, "drain_seconds": 5, **changes}
+    given: dict[str, Any] = {
+        "data_dir": directory,
+        "allow_private_addresses": True,
+        "webhook_http": True,
+        "drain_seconds": 5,
+        **UNLIMITED,
+        **changes,
+    }
     if POSTGRESQL and "database_url" not in given:
         name = f"patchbay_test_{hashlib.sha256(str(directory).encode()).hexdigest()[:16]}"
         given |= {"database_url": f"{POSTGRESQL}/{name}", "bus_url": REDIS, **KEYS}
@@ -154,19 +188,51 @@ def settings_for(directory: Path, **changes: Any) -> Settings:
 
 @asynccontextmanager
 async def database_of(settings: Settings) -> AsyncIterator[None]:
-    """The database of `settings`, migrated, for as long as a test runs."""
+    """The database of `settings`, migrated, for as long as a test runs: a copy of one that was migrated once a process."""
     url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite":
+        _copy_to(Path(url.database or ""))
+        yield
+        return
     server = url.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
-    if url.get_backend_name() == "postgresql":
-        await _administer(server, f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)', f'CREATE DATABASE "{url.database}"')
-    database = Database(settings.database_url)
-    await migrate.upgrade(database.engine)
-    await database.close()
+    template = await _migrated_postgresql(server)
+    remove = f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)'
+    await _administer(server, remove, f'CREATE DATABASE "{url.database}" TEMPLATE "{template}"')
     try:
         yield
     finally:
-        if url.get_backend_name() == "postgresql":
-            await _administer(server, f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)')
+        await _administer(server, remove)
+
+
+def _copy_to(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.write_bytes(migrated_sqlite())
+
+
+@cache
+def migrated_sqlite() -> bytes:
+    """The file of an empty SQLite database with every table, already in WAL mode."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "template.db")
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        engine = create_engine(f"sqlite:///{file}")
+        with engine.begin() as connection:
+            command.upgrade(migrate.config(connection), "head")
+        engine.dispose()
+        return file.read_bytes()
+
+
+async def _migrated_postgresql(server: str) -> str:
+    """The name of a server's database with every table, to copy; this process's own, so that nobody waits for another."""
+    name = f"patchbay_template_{os.getpid()}"
+    if server not in _TEMPLATES:
+        await _administer(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}"')
+        database = Database(make_url(server).set(drivername="postgresql+asyncpg", database=name).render_as_string(False))
+        await migrate.upgrade(database.engine)
+        await database.close()
+        _TEMPLATES.add(server)
+    return name
 
 
 async def _administer(server: str, *statements: str) -> None:
@@ -194,7 +260,9 @@ async def process(settings: Settings, worker: bool = True) -> AsyncIterator[Gate
     listener = listen("127.0.0.1", 0)
     config = uvicorn.Config(
         serve_paths(application),
-        ws="websockets-sansio",
+        http=WholeProtocol,
+        ws=DirectProtocol,
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -213,7 +281,7 @@ async def process(settings: Settings, worker: bool = True) -> AsyncIterator[Gate
             await application.stop()
 
 
-async def eventually(probe: Callable[[], Awaitable[Any]], seconds: float = 10) -> Any:
+async def eventually(probe: Callable[[], Awaitable[Any]], seconds: float = 30) -> Any:
     """What `probe` answers once that is true; fails after `seconds`."""
     async with asyncio.timeout(seconds):
         found = await probe()

@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from bench.installation import SENDER, approved_sender
 from delivery.circuit import Circuits
 from delivery.worker import LEASE, Worker
+from models import queue, senders, underway
 from models.connectors import CircuitState, Connector
 from tests import make
 from tests.harness import Gateway, Json, eventually
@@ -92,9 +94,20 @@ async def working(
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def abandoned(gateway: Gateway, connector_id: str, count: int = 1) -> list[str]:
+    """The messages of so many jobs, left as a process leaves them that dies in mid-send."""
+    async with gateway.application.database.write() as session:
+        claims = await queue.claim(session, connector_id, "gone", count, count, LEASE)
+        taken = [claim.message_id for claim in claims]
+        await underway.begin(session, taken)
+    assert len(taken) == count
+    return taken
+
+
 async def verified(gateway: Gateway, name: str, config: Json | None = None, **given: Json) -> str:
     """The id of a connector whose checks have succeeded, also where no worker runs."""
     select = "connector { id isVerified }"
+    await approve(gateway)
     made = await make.mutate(gateway, "connectorCreate", select=select, name=name, config=config or SIMULATOR, **given)
     assert made["userErrors"] == [], made
     connector_id = str(made["connector"]["id"])
@@ -114,7 +127,15 @@ async def send_batch(gateway: Gateway, messages: Sequence[Json]) -> str:
 
 
 def sms(body: str, to: str = "+15005550006", **given: Json) -> Json:
-    return {"to": to, "channel": "SMS", "body": body, **given}
+    return {"to": to, "channel": "SMS", "body": body, "senderId": SENDER, **given}
+
+
+async def approve(gateway: Gateway, value: str = "Shop", sender_id: str = SENDER) -> str:
+    """The id of an approved sender ID of the demo workspace, whoever asked for it first."""
+    async with gateway.application.database.write() as session:
+        if await senders.get(session, gateway.demo.id, sender_id) is None:
+            session.add(approved_sender(gateway.demo.id, value, sender_id))
+    return sender_id
 
 
 async def counts(gateway: Gateway, batch_id: str) -> dict[str, int]:

@@ -16,9 +16,10 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from channels.base import Report
+from channels.base import Inbound, Report
 from channels.egress import Egress
-from channels.wire import CONNECT_TIMEOUT, TOTAL_TIMEOUT, Wire, make_session
+from channels.http import Http
+from channels.wire import CONNECT_TIMEOUT, TOTAL_TIMEOUT, Wire
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class ProviderServer:
         assert self._listener
         self._closing.set()
         self._listener.close()
-        await self._http.shutdown(timeout=1)
+        await self._http.shutdown(timeout=0.05)  # what is kept alive is waited for that long
 
     @property
     def port(self) -> int:
@@ -198,14 +199,14 @@ async def open_wire(
     callback_url: str | None = None,
     total_timeout: float = TOTAL_TIMEOUT,
     connect_timeout: float = CONNECT_TIMEOUT,
-    reports: list[Report] | None = None,
+    reports: list[Report | Inbound] | None = None,
 ) -> AsyncIterator[Wire]:
     """A wire with a session of its own that may reach loopback, unless `egress` says otherwise."""
     kept = reports if reports is not None else []
 
-    async def report(one: Report) -> None:
+    async def report(one: Report | Inbound) -> None:
         kept.append(one)
 
     egress = egress or Egress(allow_private=True)
-    async with make_session(egress) as http:
+    async with Http(egress) as http:
         yield Wire(http, egress, report, callback_url, total_timeout, connect_timeout)

@@ -1,4 +1,4 @@
-"""The parts of README.md that say what the code says. `python -m tests.readme` writes them anew.
+"""The parts of README.md that say what the code says. `python -m tests.readme` writes them anew, and the collection with them.
 
 A part stands between `<!-- name -->` and `<!-- /name -->`; one named after a file of examples/ is that file.
 """
@@ -16,6 +16,8 @@ from channels import PROVIDERS
 from channels.base import Provider
 from gateway.settings import Settings, variable
 from resolvers.viewer import SCOPES
+from tests import collection
+from tests.proofs import HEAD, proofs
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -31,6 +33,8 @@ def part(name: str) -> str:
     match name:
         case "providers":
             return table("Provider|Channel|`config` member|`templateRef`|Settings", map(_provider, PROVIDERS))
+        case "proofs":
+            return table(HEAD, ([provider.about.title, *proofs(provider)] for provider in PROVIDERS))
         case "settings":
             return table("Variable|Default|Meaning", map(_setting, Settings.model_fields))
         case "scopes":
@@ -70,3 +74,4 @@ def _setting(name: str) -> list[str]:
 
 if __name__ == "__main__":
     README.write_text(render(README.read_text()))
+    collection.write()

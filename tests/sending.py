@@ -7,6 +7,9 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from channels.base import Report
+from delivery import receipts
+from models.connectors import Connector
 from models.events import Event
 from models.messages import Attempt, Message
 from models.queue import Job
@@ -107,3 +110,11 @@ async def log_of(gateway: Gateway, workspace: Workspace | None = None) -> list[E
 
 async def frames(stream: Stream, count: int, seconds: float = 10) -> list[Json]:
     return [await stream.next(seconds) for _ in range(count)]
+
+
+async def hear(gateway: Gateway, connector: Connector, report: Report) -> None:
+    """Have a receipt stored and applied."""
+    database = gateway.application.database
+    async with database.write() as session:
+        names = await receipts.keep(session, [(connector, report)])
+    await receipts.catch_up(database, names)

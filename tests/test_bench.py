@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from bench import accept, drain, growth, peers, urgent
+from bench import accept, callbacks, drain, graphql, growth, peers, urgent
 from bench.__main__ import main
 from bench.drain import CASES, Case
 from bench.installation import SQLITE, Engine
@@ -35,6 +35,25 @@ async def test_draining_is_measured_and_loses_nothing(case: Case) -> None:
 async def test_one_time_passwords_are_measured_alone_and_beside_a_bulk_job() -> None:
     rows = [row async for row in urgent.measure(ENGINES[:1], 1_000, 3, beside=(True,))]
     assert [(row.unit, row.ratio is None) for row in rows] == [("ms", True)] * 2 + [("ms", False)] * 2
+
+
+@pytest.mark.skipif(graphql.missing() is not None, reason=graphql.missing() or "")
+async def test_graphql_is_measured_beside_its_peers() -> None:
+    rows = [row async for row in graphql.measure(ENGINES[:1], 1, sockets=5, stored=60)]
+    assert [row.subject for row in rows if row.measure == "GraphQL, list of 50"][:4] == ["Patchbay", *graphql.PEERS]
+    assert [row.subject for row in rows if row.unit == "KiB"] == [
+        f"{name}: an idle socket" for name in ("Patchbay", "mercurius", "yoga")
+    ]
+    assert all(row.value > 0 for row in rows if row.unit == "/s")
+
+
+async def test_callbacks_are_measured_alone_and_beside_a_queue_that_drains() -> None:
+    rows = [row async for row in callbacks.measure(ENGINES, 200, rate=500)]
+    assert [(row.unit, row.ratio is None) for row in rows[:8]] == [
+        *[("/s", True), ("ms", True), ("ms", True), ("ms", True)],
+        *[("/s", True), ("/s", False), ("/s", False), ("ms", True)],
+    ]
+    assert len(rows) == 8 * len(ENGINES) and all(row.value > 0 for row in rows)
 
 
 async def test_growth_is_measured_against_the_smallest_size() -> None:

@@ -10,15 +10,16 @@ import re
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 import pytest
+from alembic.script import ScriptDirectory
 from graphql import (
     GraphQLEnumType,
     GraphQLInputObjectType,
@@ -29,12 +30,13 @@ from graphql import (
 )
 
 import models
+from channels import PROVIDERS
 from gateway.settings import Settings
 from models import migrate
 from models.database import Database
 from schema.roots import sdl
 from tests.brokers import postgres_server
-from tests.harness import POSTGRESQL, eventually, settings_for
+from tests.harness import POSTGRESQL, settings_for
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("gateway", "schema", "resolvers", "delivery", "channels", "models")
@@ -42,18 +44,46 @@ LONGEST_FILE = 400
 LOCAL_POSTGRESQL = POSTGRESQL or "postgresql://postgres@127.0.0.1:5432"
 
 # Workers and operators look at all workspaces at once: these modules are theirs, and of the others these functions.
-ACROSS_WORKSPACES = {"clocks", "lanes", "metrics", "queue", "receipts", "stranded", "workers", "workspaces"}
+ACROSS_WORKSPACES = {
+    "chores",
+    "clocks",
+    "doors",
+    "lanes",
+    "many",
+    "listeners",
+    "metrics",
+    "queue",
+    "receipts",
+    "stranded",
+    "webhook_queue",
+    "workers",
+    "workspaces",
+}
 ALSO_ACROSS = {
+    "api_keys.by_prefix",
+    "api_keys.note_use",
+    "api_keys.revoked",
     "connectors.check_due",
     "connectors.lease_check",
+    "connectors.set_line",
     "events.flush",
     "messages.awaiting_receipt",
-    "messages.begin",
+    "messages.begin_attempts",
     "messages.breakdowns",
+    "messages.hold",
     "messages.statuses",
+    "redaction.redacted",
     "messages.write_all",
     "messages.write_attempts",
+    "optouts.among",
+    "parts.forget_joined",
+    "parts.old",
+    "senders.alike",
     "redaction.redact",
+    "underway.begin",
+    "retention.policies",
+    "spendings.forget",
+    "waiting.drop",
 }
 
 
@@ -81,6 +111,12 @@ def test_imports_keep_to_the_floors() -> None:
 def test_no_file_is_long() -> None:
     long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in tracked(*(f"{r}/*.py" for r in ROOMS))}
     assert {path: lines for path, lines in long.items() if lines > LONGEST_FILE and "migrations" not in path} == {}
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    """pytest would run only the first of them."""
+    names = Counter(path.name for path in tracked("tests/*/test_*.py", "tests/test_*.py"))
+    assert [name for name, number in names.items() if number > 1] == []
 
 
 def test_no_installed_distribution_has_our_names() -> None:
@@ -140,6 +176,30 @@ def test_only_gateway_reads_the_environment() -> None:
     assert found == []
 
 
+def imported(tree: ast.Module) -> Iterator[str]:
+    """The modules a module imports, wherever in it; of `from a import b`, `a` and `a.b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_no_provider_imports_another() -> None:
+    """Not by way of a module they share either, such as `channels.meta`."""
+    providers = {provider.__module__ for provider in PROVIDERS}
+    imports = {path.with_suffix("").as_posix().replace("/", "."): {*imported(tree)} for path, tree in sources("channels")}
+    found = []
+    for provider in sorted(providers):
+        reached, ahead = set[str](), {provider}
+        while ahead:
+            reached |= ahead
+            ahead = {name for module in ahead for name in imports[module] if name in imports} - reached
+        found += [f"{provider} imports {other}" for other in sorted(reached & providers - {provider})]
+    assert found == []
+
+
 def test_tests_replace_nothing() -> None:
     patches = re.compile(r"mock\.patc" + r"h|unittest impor" + r"t mock|monkeypatch\.setatt" + r"r")
     assert [path.name for path in tracked("tests/*.py") if patches.search(path.read_text())] == []
@@ -194,9 +254,22 @@ def test_everything_in_the_schema_is_described() -> None:
     assert list(undescribed(build_schema(sdl()))) == []
 
 
+def test_a_server_loads_nothing_it_may_do_without() -> None:
+    """What only some installations use, or only a migration: megabytes of every process, and time of every start."""
+    code = "import sys, gateway.cli, gateway.serve; print(*(set(sys.argv[1:]) & set(sys.modules)))"
+    spared = ("alembic", "redis", "asyncpg", "phonenumbers", "opentelemetry", "aiohttp.web", "pytest")
+    done = subprocess.run([sys.executable, "-c", code, *spared], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout == "\n"
+
+
+def test_the_newest_migration_is_the_one_alembic_ends_at() -> None:
+    assert migrate.newest() == ScriptDirectory.from_config(migrate.config()).get_current_head()
+
+
 async def differences(settings: Settings) -> list[object]:
     database = Database(settings.database_url)
     try:
+        assert not await migrate.is_current(database.engine)
         await migrate.upgrade(database.engine)
         assert await migrate.is_current(database.engine)
         return await migrate.differences(database.engine)
@@ -228,7 +301,8 @@ async def fresh_postgresql() -> AsyncIterator[str]:
             await own.start()
             stack.push_async_callback(own.stop)
             server = f"postgresql://postgres@127.0.0.1:{own.port}"
-            connection = await eventually(partial(administrator, server))
+            connection = await administrator(server)
+            assert connection is not None
         stack.push_async_callback(connection.close)
         await connection.execute(f'CREATE DATABASE "{name}"')
         yield f"{server}/{name}"

@@ -10,12 +10,13 @@ from graphql import build_schema
 from channels import PROVIDERS
 from gateway.settings import Settings, variable
 from resolvers.viewer import SCOPES
+from tests.proofs import proofs
 from tests.readme import PART, README, ROOT, render
 
 TEXT = README.read_text()
 PLAIN = PART.sub("", TEXT)
 SCHEMA = build_schema((ROOT / "schema" / "schema.graphql").read_text())
-QUICK_START = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").glob("*.graphql"))
+EXAMPLES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").glob("*.graphql"))
 
 
 def section(title: str) -> str:
@@ -28,7 +29,8 @@ def test_its_tables_and_operations_are_current() -> None:
 
 def test_it_shows_every_operation_of_the_examples() -> None:
     shown = [found["name"] for found in PART.finditer(TEXT) if found["name"].endswith(".graphql")]
-    assert shown == QUICK_START
+    linked = re.findall(r"\]\((examples/[^)]+\.graphql)\)", TEXT)
+    assert sorted({*shown, *linked}) == EXAMPLES
     assert len(shown) >= 7
 
 
@@ -37,6 +39,15 @@ def test_it_names_every_provider_with_its_settings(provider: type) -> None:
     (row,) = [line for line in section("Providers").splitlines() if f"`{provider.about.ref}`" in line]  # type: ignore[attr-defined]
     for field in provider.model_fields.values():  # type: ignore[attr-defined]
         assert f"`{field.alias}`" in row
+
+
+def test_it_says_what_was_proven_against_what() -> None:
+    by_key = {provider.about.key: proofs(provider) for provider in PROVIDERS}
+    assert by_key["slack"] == ["`slack_web`", "yes", "yes", "yes", ""]
+    assert by_key["vonage"] == ["`vonage_messages`, `vonage_sms`", "yes", "yes", "yes", ""]
+    assert by_key["messenger"] == ["", "", "yes", "", ""]
+    assert by_key["smtp"] == ["", "", "", "", "aiosmtpd"]
+    assert by_key["instagram"] == by_key["simulator"] == [""] * 5
 
 
 def test_it_names_every_setting_and_no_other() -> None:

@@ -37,8 +37,8 @@ async def prism(spec: str) -> AsyncIterator[str]:
         pytest.skip(f"verifiers/specs/{spec}.json is not beside the checkout")
     if not shutil.which("node"):
         pytest.skip("node is not installed: Prism cannot run")
-    await _install()
-    port = _free_port()
+    await install()
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         str(VERIFIERS / "prism.sh"),
         spec,
@@ -48,7 +48,7 @@ async def prism(spec: str) -> AsyncIterator[str]:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        await _listening(process, port)
+        await listening(process, port)
         yield f"http://127.0.0.1:{port}"
     finally:
         if process.returncode is None:
@@ -56,7 +56,7 @@ async def prism(spec: str) -> AsyncIterator[str]:
         await process.wait()
 
 
-async def _install() -> None:
+async def install() -> None:
     if (HOME / PRISM).exists():
         return
     if not shutil.which("npm"):
@@ -74,13 +74,13 @@ async def _install() -> None:
         pytest.skip("Prism could not be installed")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
 
 
-async def _listening(process: asyncio.subprocess.Process, port: int) -> None:
+async def listening(process: asyncio.subprocess.Process, port: int) -> None:
     async with asyncio.timeout(START_TIMEOUT):
         while True:
             assert process.returncode is None, "Prism ended before it listened"

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-import aiohttp
 import pytest
 from pydantic import ValidationError
 
@@ -15,6 +14,7 @@ from channels.base import CheckStatus, DeliveryStatus, Outbound, Report
 from channels.egress import Egress
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange
+from channels.http import Http
 from channels.simulator import BEHAVIOURS, REMEMBERED, Simulator
 from channels.wire import Wire
 
@@ -41,7 +41,7 @@ def reports() -> Reports:
 
 @pytest.fixture
 async def wire(reports: Reports) -> AsyncIterator[Wire]:
-    async with aiohttp.ClientSession() as http:
+    async with Http(Egress(allow_private=True)) as http:
         yield Wire(http, Egress(), reports.take)
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
 from channels.telegram import TelegramBot
 from channels.wire import Wire
+from tests.channels.sample import Recorded, Sample
 from tests.provider_server import Garbage, ProviderServer, Reply, Reset, Silence, open_wire, patience
 from tests.verifiers import golden, prism
 
@@ -34,16 +34,8 @@ def refused(code: int, description: str = "", parameters: Any = None, **headers:
     return Reply(code, said, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
-@pytest.fixture
-async def provider() -> AsyncIterator[ProviderServer]:
-    async with ProviderServer(default=Reply(200, SENT)) as server:
-        yield server
-
-
-@pytest.fixture
-async def wire() -> AsyncIterator[Wire]:
-    async with open_wire() as opened:
-        yield opened
+RECORDED = Recorded("telegram", {"botToken": "1234567890:ABCdefGHIjklMNOpqrsTUVwxyz012345678"})
+SAMPLE = Sample(bot, (TOKEN, SECRET), "1234", Reply(200, SENT), limit=4096, recorded=RECORDED)
 
 
 async def failure(channel: TelegramBot, wire: Wire, exchange: Exchange | None = None) -> SendError:

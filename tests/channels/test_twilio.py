@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
 from channels.twilio import Twilio
 from channels.wire import Wire
+from tests.channels.sample import Recorded, Sample
 from tests.provider_server import ProviderServer, Reply, Silence, open_wire, patience
 from tests.verifiers import golden, prism
 
@@ -49,16 +49,13 @@ def message(**changes: Any) -> Outbound:
     return Outbound(**{"id": "msg_1", "to": "+447700900123", "body": TEXT, **changes})
 
 
-@pytest.fixture
-async def provider() -> AsyncIterator[ProviderServer]:
-    async with ProviderServer(default=Reply(201, CREATED)) as server:
-        yield server
-
-
-@pytest.fixture
-async def wire() -> AsyncIterator[Wire]:
-    async with open_wire() as opened:
-        yield opened
+RECORDED = Recorded(
+    "twilio",
+    {"apiKeySid": "SK1", "apiKeySecret": "s", "authToken": "12345", "fromNumber": "+15005550006"},
+    "twilio",
+    "authToken",
+)
+SAMPLE = Sample(twilio, (SECRET,), "+447700900123", Reply(201, CREATED), limit=1600, recorded=RECORDED)
 
 
 async def failure(channel: Twilio, wire: Wire, exchange: Exchange | None = None) -> SendError:
@@ -95,7 +92,8 @@ async def test_the_sender_is_the_messages_the_services_or_the_connectors(
 async def test_callback_validity_and_media_are_asked_for(provider: ProviderServer) -> None:
     media = tuple(Media(f"https://files.example/{n}.jpg") for n in range(10))
     async with open_wire(callback_url="https://gw.example/hooks/con_1?k=v") as wire:
-        await twilio(provider.url).send(wire, message(body=None, media=media, validity_seconds=300), Exchange())
+        channel = twilio(provider.url, auth_token="auth-token")
+        await channel.send(wire, message(body=None, media=media, validity_seconds=300), Exchange())
     form = provider.requests[0].form()
     assert ("StatusCallback", "https://gw.example/hooks/con_1?k=v&message=msg_1") in form
     assert ("ValidityPeriod", "300") in form
@@ -402,6 +400,12 @@ async def test_what_verification_finds(
 # ─── against the vendor's own words
 
 
+async def test_no_callback_is_asked_for_that_could_not_be_checked(provider: ProviderServer) -> None:
+    async with open_wire(callback_url="https://gw.example/hooks/con_1") as wire:
+        await twilio(provider.url).send(wire, message(), Exchange())
+    assert "StatusCallback" not in dict(provider.requests[0].form())
+
+
 @pytest.mark.verifier
 @pytest.mark.parametrize(
     ("name", "changes"), [("twilio.sms", {}), ("twilio.sms_service", {"from_number": None, "messaging_service_sid": SERVICE})]
@@ -411,7 +415,8 @@ async def test_the_request_is_what_twilios_own_library_sends(
 ) -> None:
     [expected] = golden("requests.json")[name]
     async with open_wire(callback_url="https://gw.example/cb" if "StatusCallback" in expected["body"] else None) as wire:
-        await twilio(provider.url, api_key_secret="apisecret", **changes).send(wire, message(), Exchange())
+        channel = twilio(provider.url, api_key_secret="apisecret", auth_token="auth-token", **changes)
+        await channel.send(wire, message(), Exchange())
     [sent] = provider.requests
     form = {name: value.removesuffix("?message=msg_1") for name, value in sent.form()}
     assert (sent.method, sent.path, sent.query, form) == ("POST", expected["path"], {}, expected["body"])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange
 from channels.whatsapp import WhatsappCloud
 from channels.wire import Wire
+from tests.channels.sample import Recorded, Sample
 from tests.provider_server import ProviderServer, Reply, Reset, Silence, open_wire, patience
 from tests.verifiers import golden, prism
 
@@ -47,16 +47,19 @@ def refused(status: int, code: Any, message: Any = "In Meta's words", **more: An
     return Reply(status, {"error": {"message": message, "type": "OAuthException", "code": code, **more}})
 
 
-@pytest.fixture
-async def provider() -> AsyncIterator[ProviderServer]:
-    async with ProviderServer(default=Reply(200, SENT)) as server:
-        yield server
-
-
-@pytest.fixture
-async def wire() -> AsyncIterator[Wire]:
-    async with open_wire() as opened:
-        yield opened
+RECORDED = Recorded(
+    "whatsapp",
+    {
+        "accessToken": "EAAB",
+        "phoneNumberId": "106540352242922",
+        "businessAccountId": "102290129340398",
+        "appSecret": "appsecret",
+        "verifyToken": "VERIFY_TOKEN",
+    },
+    "meta",
+    "appSecret",
+)
+SAMPLE = Sample(whatsapp, (TOKEN,), "+447700900123", Reply(200, SENT), limit=4096, recorded=RECORDED)
 
 
 async def failure(channel: WhatsappCloud, wire: Wire, exchange: Exchange | None = None) -> SendError:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import socket
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,18 +10,6 @@ from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
 from channels.wire import BODY_LIMIT, Wire, checked_url
 from tests.provider_server import Garbage, ProviderServer, Reply, Reset, Silence, open_wire, patience
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[ProviderServer]:
-    async with ProviderServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def wire() -> AsyncIterator[Wire]:
-    async with open_wire() as opened:
-        yield opened
 
 
 async def refusal(wire: Wire, url: str, exchange: Exchange | None = None) -> SendError:
@@ -196,7 +183,9 @@ async def test_each_call_tells_anew_whether_it_was_sent(provider: ProviderServer
     assert (await refusal(wire, "http://host.invalid/", exchange)).kind == FailureKind.TRANSIENT
 
 
-@pytest.mark.parametrize("content", [{"a": "\ud800"}, {"a": 2**70}, {"a": object()}, {1: 2}], ids=repr)
+@pytest.mark.parametrize(
+    "content", [{"a": "\ud800"}, {"a": 2**70}, {"a": object()}, {1: 2}], ids=["lone surrogate", "number", "object", "key"]
+)
 async def test_what_cannot_be_encoded_is_a_content_error(provider: ProviderServer, wire: Wire, content: object) -> None:
     with pytest.raises(SendError) as caught:
         await wire.call(Exchange(), "POST", provider.url, json=content)
@@ -211,7 +200,6 @@ async def test_no_cookie_is_kept_and_no_proxy_is_asked(provider: ProviderServer,
     for _ in range(2):
         await wire.call(Exchange(), "GET", provider.url)
     assert "cookie" not in provider.requests[1].headers
-    assert wire.http.trust_env is False
 
 
 # ─── answers

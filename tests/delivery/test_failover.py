@@ -68,8 +68,8 @@ async def test_refused_credentials_move_the_message_and_mark_the_connector(
         ("First", "ALREADY_TRIED"),
         ("Second", "CHOSEN"),
     ]
-    assert route["from"] == "Spare", "the other connector sends from its own number"
-    assert dict(second.requests[-1].form())["From"] == "Spare"
+    assert route["from"] == "Shop", "the sender ID stays, whatever the other connector sends from by itself"
+    assert dict(second.requests[-1].form())["From"] == "Shop"
 
 
 async def test_its_queue_goes_to_another_within_two_seconds(idle: Gateway, first: lab.Twilio, second: lab.Twilio) -> None:
@@ -77,7 +77,7 @@ async def test_its_queue_goes_to_another_within_two_seconds(idle: Gateway, first
     first.answers = lambda _body: lab.UNAUTHORIZED
     await make.change(idle, dead, throttlePerSecond=2)
     batch = await lab.send_batch(idle, [lab.sms(f"m{n}") for n in range(700)])
-    pinned = await send(idle, connectorId=dead, **{"to": "+15005550006", "body": "pinned"}, priority="BULK")
+    pinned = await send(idle, connectorId=dead, **lab.sms("pinned"), priority="BULK")
     async with lab.working(idle):
         await lab.drained(idle, batch, {"SENT": 700}, seconds=10)
         stuck = await message(idle, pinned)
@@ -132,13 +132,15 @@ async def test_who_names_a_connector_stays_with_it(idle: Gateway, first: lab.Twi
     dead, _ = await both(idle, first, second)
     first.answers = lambda _body: lab.UNAUTHORIZED
     async with lab.working(idle):
-        found = await settled(idle, await send(idle, to="+15005550006", body="code", connectorId=dead), "FAILED")
+        found = await settled(
+            idle, await send(idle, to="+15005550006", senderId=lab.SENDER, body="code", connectorId=dead), "FAILED"
+        )
     assert ways(found) == [("FAILED", dead)] and second.bodies == []
 
 
 async def test_a_disabled_one_gives_away_what_names_nobody(idle: Gateway, first: lab.Twilio, second: lab.Twilio) -> None:
     off, other = await both(idle, first, second)
-    named = await send(idle, to="+15005550006", body="named", connectorId=off)
+    named = await send(idle, to="+15005550006", senderId=lab.SENDER, body="named", connectorId=off)
     free = await send(idle, **lab.sms("free"))
     await make.change(idle, off, enabled=False)
     async with lab.working(idle):

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.installation import approved_sender
 from delivery.shares import among
 from models import queue
-from models.queue import BusyLane
+from models.busy import BusyLane
 from tests import lab, make
 from tests.harness import Gateway, eventually, running, settings_for
 from tests.sending import send, settled
@@ -68,7 +69,7 @@ async def test_a_hot_connector_does_not_starve_the_others(idle: Gateway) -> None
         everything = []
         for lane, share in zip(ids, (400, 25, 25, 25, 25), strict=True):
             label = "hot" if share == 400 else "cold"
-            texts = [{"to": "+15005550006", "body": f"{label}-{lane}-{n}", "connectorId": lane} for n in range(share)]
+            texts = [lab.sms(f"{label}-{lane}-{n}", connectorId=lane) for n in range(share)]
             everything.append((await lab.send_batch(idle, texts), share))
         async with lab.working(idle, concurrency=20):
             for batch, share in everything:
@@ -88,8 +89,11 @@ async def test_a_busy_workspace_does_not_starve_another(idle: Gateway) -> None:
         made = await make.mutate(idle, "connectorCreate", token, "connector { id }", name="Small", config=twilio.config)
         await make.mutate(idle, "connectorVerify", token, "connector { id }", id=made["connector"]["id"])
         batch = await lab.send_batch(idle, [lab.sms(f"big-{n}") for n in range(400)])
-        small = {"messages": [lab.sms(f"small-{n}") for n in range(50)]}
-        await idle.gql(lab.BATCH, token, input=small)
+        async with idle.application.database.write() as session:
+            session.add(approved_sender(other.id, sender_id="snd_other"))
+        small = {"messages": [lab.sms(f"small-{n}", senderId="snd_other") for n in range(50)]}
+        answer = await idle.gql(lab.BATCH, token, input=small)
+        assert answer["messageSendBatch"]["userErrors"] == []
         async with lab.working(idle, concurrency=20):
             await lab.drained(idle, batch, {"SENT": 400}, seconds=60)
     assert shares(twilio.bodies)["small"] < 0.5
@@ -103,13 +107,13 @@ async def test_bulk_does_not_delay_one_time_passwords(idle: Gateway, pinned: boo
         codes = bulk if pinned else await lab.verified(idle, "Codes", twilio.config, priority=9)
         for part in range(3):
             texts = [f"bulk-{part}-{n}" for n in range(1000)]
-            given = {"to": "+15005550006", "connectorId": bulk, "priority": "BULK"}
+            given = {"to": "+15005550006", "senderId": lab.SENDER, "connectorId": bulk, "priority": "BULK"}
             await lab.send_batch(idle, [{**given, "body": text} for text in texts])
         waits = []
         async with lab.working(idle, concurrency=50):
             for n in range(20):
                 begun = time.monotonic()
-                await send(idle, to="+15005550006", connectorId=codes, body=f"otp-{n}", flow="OTP")
+                await send(idle, to="+15005550006", senderId=lab.SENDER, connectorId=codes, body=f"otp-{n}", flow="OTP")
 
                 async def came(text: str = f"otp-{n}") -> bool:
                     return text in twilio.bodies[-400:]
@@ -126,9 +130,9 @@ async def test_bulk_moves_while_urgent_messages_keep_coming(idle: Gateway) -> No
     async with lab.Twilio(delay=0.01) as twilio:
         urgent = await lab.verified(idle, "Urgent", twilio.config)
         bulk = await lab.verified(idle, "Bulk", twilio.config)
-        given = {"to": "+15005550006", "flow": "OTP", "connectorId": urgent}
+        given = {"to": "+15005550006", "senderId": lab.SENDER, "flow": "OTP", "connectorId": urgent}
         await lab.send_batch(idle, [{**given, "body": f"otp-{n}"} for n in range(900)])
-        slow = await send(idle, to="+15005550006", connectorId=bulk, body="bulk-0", priority="BULK")
+        slow = await send(idle, to="+15005550006", senderId=lab.SENDER, connectorId=bulk, body="bulk-0", priority="BULK")
         async with lab.working(idle, concurrency=4):
             await settled(idle, slow, "SENT")
             assert len(twilio.bodies) < 600

@@ -10,12 +10,11 @@ import pytest
 
 from channels.base import DeliveryStatus, Report
 from channels.errors import FailureKind, SendError
-from delivery import receipts
 from models import connectors
 from models.base import now
 from tests import lab, make
 from tests.harness import Gateway, Json, eventually, running, settings_for
-from tests.sending import message, script, send, settled, stored
+from tests.sending import hear, message, script, send, settled, stored
 
 NUMBER = "+15005550006"
 VIEW = """query($id: ID!) { message(id: $id) {
@@ -57,14 +56,14 @@ async def report(gateway: Gateway, connector_id: str, external_id: str, status: 
     assert connector is not None
     failure = SendError(FailureKind.RECIPIENT, "UNDELIVERED", "no") if status is DeliveryStatus.FAILED else None
     told = Report(event_id=f"{external_id}{status}", provider_id=external_id, status=status, occurred_at=now(), failure=failure)
-    await receipts.take(gateway.application.database, connector, told)
+    await hear(gateway, connector, told)
 
 
 async def test_after_a_rejection(idle: Gateway, twilio: lab.Twilio) -> None:
     sim, sms = await both(idle, twilio)
     body = "Grüße 🎉 " * 10
     async with lab.working(idle):
-        sent = await send(idle, "ada", body=body, metadata=REJECTED, fallbackChannels=to_sms())
+        sent = await send(idle, "ada", body=body, metadata=REJECTED, senderId=lab.SENDER, fallbackChannels=to_sms())
         await settled(idle, sent, "SENT")
     found = await view(idle, sent)
     assert (found["channelType"], found["to"], found["from"]) == ("SMS", NUMBER, "Shop")
@@ -97,7 +96,7 @@ async def test_one_after_the_other_until_one_takes_it(idle: Gateway, twilio: lab
     twilio.answers = lambda _body: lab.refusal(400, 21211)
     chain = [{"channel": "TELEGRAM", "to": "1"}, *to_sms(), {"channel": "SIMULATOR", "to": "no-receipt"}]
     async with lab.working(idle):
-        sent = await send(idle, "rejected", fallbackChannels=chain)
+        sent = await send(idle, "rejected", senderId=lab.SENDER, fallbackChannels=chain)
         found = await settled(idle, sent, "SENT")
     assert [a["outcome"] for a in found["attempts"]] == ["FAILED", "FAILED", "SENT"]
     assert (await view(idle, sent))["to"] == "no-receipt" and len(twilio.bodies) == 1
@@ -107,7 +106,7 @@ async def test_it_fails_when_none_is_left(idle: Gateway, twilio: lab.Twilio) -> 
     await both(idle, twilio)
     twilio.answers = lambda _body: lab.refusal(400, 21211)
     async with lab.working(idle):
-        sent = await send(idle, "rejected", fallbackChannels=to_sms())
+        sent = await send(idle, "rejected", senderId=lab.SENDER, fallbackChannels=to_sms())
 
         async def over() -> bool:
             return len((await message(idle, sent))["attempts"]) == 2 and (await message(idle, sent))["status"] == "FAILED"
@@ -120,8 +119,8 @@ async def test_it_fails_when_none_is_left(idle: Gateway, twilio: lab.Twilio) -> 
 async def test_when_no_receipt_comes_in_time(idle: Gateway, twilio: lab.Twilio) -> None:
     await both(idle, twilio)
     async with lab.working(idle):
-        sent = await send(idle, "no-receipt", fallbackChannels=to_sms(after=1))
-        quick = await send(idle, "delivered", fallbackChannels=to_sms(after=1))
+        sent = await send(idle, "no-receipt", senderId=lab.SENDER, fallbackChannels=to_sms(after=1))
+        quick = await send(idle, "delivered", senderId=lab.SENDER, fallbackChannels=to_sms(after=1))
         assert (await settled(idle, sent, "SENT"))["externalId"] == f"sim_{sent}"
         await settled(idle, quick, "DELIVERED")
 
@@ -137,8 +136,8 @@ async def test_when_no_receipt_comes_in_time(idle: Gateway, twilio: lab.Twilio) 
 async def test_a_lost_answer_falls_back_only_when_time_is_up(idle: Gateway, twilio: lab.Twilio) -> None:
     await both(idle, twilio)
     async with lab.working(idle):
-        never = await send(idle, "lost-answer", fallbackChannels=to_sms())
-        later = await send(idle, "lost-answer", body="later", fallbackChannels=to_sms(after=1))
+        never = await send(idle, "lost-answer", senderId=lab.SENDER, fallbackChannels=to_sms())
+        later = await send(idle, "lost-answer", body="later", senderId=lab.SENDER, fallbackChannels=to_sms(after=1))
         await settled(idle, never, "UNKNOWN")
         await settled(idle, later, "UNKNOWN")
         await settled(idle, later, "SENT")
@@ -149,7 +148,7 @@ async def test_a_lost_answer_falls_back_only_when_time_is_up(idle: Gateway, twil
 async def test_a_receipt_of_failure_is_a_rejection(idle: Gateway, twilio: lab.Twilio) -> None:
     sim, _ = await both(idle, twilio)
     async with lab.working(idle):
-        sent = await send(idle, "no-receipt", fallbackChannels=to_sms())
+        sent = await send(idle, "no-receipt", senderId=lab.SENDER, fallbackChannels=to_sms())
         await settled(idle, sent, "SENT")
         await report(idle, sim, f"sim_{sent}", DeliveryStatus.FAILED)
         found = await settled(idle, sent, "SENT")
@@ -159,7 +158,7 @@ async def test_a_receipt_of_failure_is_a_rejection(idle: Gateway, twilio: lab.Tw
 
 async def fallen(gateway: Gateway, sim: str) -> str:
     """A message that was sent, heard nothing of, and waits for its second channel, whose connector is off."""
-    sent = await send(gateway, "no-receipt", fallbackChannels=to_sms(after=1))
+    sent = await send(gateway, "no-receipt", senderId=lab.SENDER, fallbackChannels=to_sms(after=1))
 
     async def waits() -> bool:
         found = await view(gateway, sent)
@@ -207,7 +206,7 @@ async def test_arrival_during_the_second_hand_over_stands(idle: Gateway, twilio:
     sim, _ = await both(idle, twilio)
     twilio.delay = 1.0
     async with lab.working(idle):
-        sent = await send(idle, "no-receipt", fallbackChannels=to_sms(after=1))
+        sent = await send(idle, "no-receipt", senderId=lab.SENDER, fallbackChannels=to_sms(after=1))
 
         async def begun() -> bool:
             return bool(twilio.bodies)
@@ -227,7 +226,7 @@ async def test_arrival_of_the_first_after_the_second_failed(idle: Gateway, twili
     sim, _ = await both(idle, twilio)
     twilio.answers = lambda _body: lab.refusal(400, 21211)
     async with lab.working(idle):
-        sent = await send(idle, "no-receipt", fallbackChannels=to_sms(after=1))
+        sent = await send(idle, "no-receipt", senderId=lab.SENDER, fallbackChannels=to_sms(after=1))
         await settled(idle, sent, "FAILED")
         await report(idle, sim, f"sim_{sent}", DeliveryStatus.DELIVERED)
         found = await message(idle, sent)
@@ -237,7 +236,7 @@ async def test_arrival_of_the_first_after_the_second_failed(idle: Gateway, twili
 async def test_what_was_sent_and_has_run_out_stays_sent(idle: Gateway, twilio: lab.Twilio) -> None:
     await both(idle, twilio)
     async with lab.working(idle):
-        sent = await send(idle, "no-receipt", validitySeconds=1, fallbackChannels=to_sms(after=1))
+        sent = await send(idle, "no-receipt", validitySeconds=1, senderId=lab.SENDER, fallbackChannels=to_sms(after=1))
         await settled(idle, sent, "SENT")
         await asyncio.sleep(2.5)
         assert (await message(idle, sent))["status"] == "SENT"
@@ -248,17 +247,17 @@ async def test_a_recipient_the_other_channel_would_not_take_is_refused_at_once(i
     await both(idle, twilio)
     for fallback, code in ((to_sms("not a number"), "INVALID_DESTINATION"), (to_sms(None), "INVALID_DESTINATION")):
         ((refused, path, _text),) = await make.refused(
-            idle, "messageSend", channel="SIMULATOR", to="ada", body="b", fallbackChannels=fallback
+            idle, "messageSend", channel="SIMULATOR", to="ada", body="b", senderId=lab.SENDER, fallbackChannels=fallback
         )
         assert (refused, path) == (code, ["input", "fallbackChannels", "0"])
-    long = {"channel": "SIMULATOR", "to": "ada", "body": "x" * 1601, "fallbackChannels": to_sms()}
+    long = {"channel": "SIMULATOR", "to": "ada", "body": "x" * 1601, "senderId": lab.SENDER, "fallbackChannels": to_sms()}
     ((refused, path, _text),) = await make.refused(idle, "messageSend", **long)
     assert (refused, path) == ("VALIDATION_ERROR", ["input", "fallbackChannels", "0"])
 
 
 async def test_every_channel_needs_its_scope(idle: Gateway, twilio: lab.Twilio) -> None:
     await both(idle, twilio)
-    given = {"channel": "SIMULATOR", "to": "ada", "body": "b", "fallbackChannels": to_sms()}
+    given = {"channel": "SIMULATOR", "to": "ada", "body": "b", "senderId": lab.SENDER, "fallbackChannels": to_sms()}
     text = "mutation($input: MessageSendInput!) { messageSend(input: $input) { message { id } } }"
     answer = await idle.post(text, {"input": given}, idle.token("send:simulator"))
     assert [e["extensions"]["code"] for e in answer["errors"]] == ["FORBIDDEN"]

@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import random
 import signal
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,28 +16,25 @@ import aiohttp
 import pytest
 from sqlalchemy import func, select
 
-from gateway.auth import mint, parse_ttl
-from models import migrate, workspaces
-from models.database import Database
+from bench.installation import SENDER
 from models.messages import Attempt, Message
 from models.queue import Job
-from tests.brokers import free_port
-from tests.commands import PATCHBAY, ROOT, environment
-from tests.harness import POSTGRESQL, eventually, settings_for
+from tests import make
+from tests.harness import POSTGRESQL, eventually
+from tests.installation import IN_FLIGHT, Installation
 from tests.provider_server import ProviderServer, Recorded, Reply
 
 Json = Any
 ACCOUNT = "/2010-04-01/Accounts/AC00000000000000000000000000000000"
-IN_FLIGHT = 20
 CLIENTS = 8
 KILLS = 3
 SEND = """mutation($input: MessageSendInput!) { messageSend(input: $input) {
   isReplay message { id status } userErrors { code message } } }"""
-CREATE = """mutation($input: ConnectorCreateInput!) { connectorCreate(input: $input) {
-  connector { id } userErrors { code message } } }"""
-READY = "query($id: ID!) { connector(id: $id) { isVerified } }"
 
-pytestmark = pytest.mark.skipif(bool(POSTGRESQL), reason="on PostgreSQL a dead worker's leases are waited for")
+pytestmark = [
+    pytest.mark.fault,
+    pytest.mark.skipif(bool(POSTGRESQL), reason="on PostgreSQL a dead worker's leases are waited for"),
+]
 
 
 class Twilio(ProviderServer):
@@ -58,100 +54,6 @@ class Twilio(ProviderServer):
     def seen(self) -> Counter[str]:
         """How often each message was asked for, by its body."""
         return Counter(dict(request.form())["Body"] for request in self.requests if request.method == "POST")
-
-
-class Installation:
-    """A Patchbay in processes of its own, one at a time, on one database and one port."""
-
-    def __init__(self, directory: Path, **settings: str) -> None:
-        self._settings = settings_for(directory)
-        self._port = free_port()
-        given = {"PORT": str(self._port), "ALLOW_PRIVATE_ADDRESSES": "true", "LOG_LEVEL": "warning", "LOG_FORMAT": "json"}
-        self._environment = environment(directory, **given, WORKER_CONCURRENCY=str(IN_FLIGHT), **settings)
-        self._environment["PYTHONFAULTHANDLER"] = "1"
-        self._errors = (directory / "stderr").open("ab")
-        self.directory = directory
-        self.url = f"http://127.0.0.1:{self._port}"
-        self.database = Database(self._settings.database_url)
-        self.process: asyncio.subprocess.Process | None = None
-        self.token = ""
-
-    async def prepare(self) -> None:
-        await migrate.upgrade(self.database.engine)
-        async with self.database.write() as session:
-            demo = await workspaces.first_or_create(session, "demo")
-        await self.database.engine.dispose()
-        self.token = mint(self._settings, demo.id, "tester", ["*"], parse_ttl("1h"))
-
-    async def start(self, http: aiohttp.ClientSession) -> float:
-        """Start and wait until it is ready; the seconds that took."""
-        began = time.perf_counter()
-        self.process = await asyncio.create_subprocess_exec(
-            *PATCHBAY, "serve", env=self._environment, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL, stderr=self._errors
-        )
-
-        async def ready() -> bool:
-            with contextlib.suppress(aiohttp.ClientError):
-                async with http.get(f"{self.url}/readyz") as response:
-                    return response.status == 200
-            return False
-
-        await eventually(ready, 30)
-        return time.perf_counter() - began
-
-    async def end(self, number: signal.Signals) -> tuple[int, float]:
-        """Send a signal and wait; the status, and the seconds it took."""
-        assert self.process is not None
-        began = time.perf_counter()
-        self.process.send_signal(number)
-        try:
-            status = await asyncio.wait_for(self.process.wait(), 20)
-        except TimeoutError:
-            self.process.send_signal(signal.SIGABRT)  # it writes down where it hangs
-            await self.process.wait()
-            pytest.fail(f"did not end:\n{self.complaints()[-5000:]}")
-        self.process = None
-        return status, time.perf_counter() - began
-
-    async def gql(self, http: aiohttp.ClientSession, query: str, **variables: Json) -> Json:
-        """The data, or None when there was no whole answer."""
-        body = {"query": query, "variables": variables}
-        try:
-            async with http.post(
-                f"{self.url}/graphql", json=body, headers={"authorization": f"Bearer {self.token}"}
-            ) as response:
-                answer = await response.json(content_type=None)
-        except (aiohttp.ClientError, ValueError):
-            return None
-        return None if answer.get("errors") else answer["data"]
-
-    async def plug(self, http: aiohttp.ClientSession, provider: str) -> None:
-        config = {
-            "accountSid": ACCOUNT.rpartition("/")[2],
-            "apiKeySid": "SK00000000000000000000000000000000",
-            "apiKeySecret": "secret",
-            "authToken": "token",
-            "fromNumber": "Patchbay",
-            "baseUrl": provider,
-        }
-        made = await self.gql(http, CREATE, input={"name": "twilio", "config": {"twilio": config}})
-        assert made["connectorCreate"]["userErrors"] == []
-        connector = made["connectorCreate"]["connector"]["id"]
-
-        async def verified() -> bool:
-            return bool((await self.gql(http, READY, id=connector))["connector"]["isVerified"])
-
-        await eventually(verified)
-
-    def complaints(self) -> str:
-        self._errors.flush()
-        return (self.directory / "stderr").read_text()
-
-    async def close(self) -> None:
-        if self.process is not None:
-            await self.end(signal.SIGKILL)
-        self._errors.close()
-        await self.database.close()
 
 
 class Load:
@@ -174,7 +76,7 @@ class Load:
                 await self._send(key)
 
     async def _send(self, key: str) -> None:
-        given = {"channel": "SMS", "to": "+14155550123", "body": f"Message {key}", "idempotencyKey": key}
+        given = {"channel": "SMS", "senderId": SENDER, "to": "+14155550123", "body": f"Message {key}", "idempotencyKey": key}
         data = await self._installation.gql(self._http, SEND, input=given)
         if data is None:
             self.repeated += 1
@@ -201,7 +103,7 @@ async def under_load(directory: Path, twilio: Twilio, **settings: str) -> AsyncI
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
         try:
             await installation.start(http)
-            await installation.plug(http, twilio.url)
+            await installation.plug(http, make.twilio(twilio.url, fromNumber="Patchbay"))
             load = Load(installation, http)
             try:
                 yield installation, load, http

@@ -16,4 +16,4 @@ async def test_what_is_woken_in_the_moment_it_is_told_to_end_ends(gateway: Gatew
     for task in tasks:
         task.cancel()
     done, _ = await asyncio.wait(tasks, timeout=2)
-    assert [task.cancelled() for task in done] == [True, True]
+    assert len(tasks) >= 2 and [task.cancelled() for task in done] == [True] * len(tasks)

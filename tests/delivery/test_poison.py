@@ -9,10 +9,9 @@ import pytest
 from sqlalchemy import insert
 
 from delivery.verdict import BREAKDOWNS
-from models import messages, queue
+from models import messages
 from models.base import now
 from models.messages import Attempt
-from models.queue import Job
 from tests import lab
 from tests.harness import Gateway, running, settings_for
 from tests.sending import send, settled
@@ -52,15 +51,9 @@ async def test_only_our_own_breakdowns_are_counted(idle: Gateway) -> None:
 
 
 async def test_where_nothing_is_sent_twice_the_first_death_is_the_last(idle: Gateway) -> None:
-    """As a process leaves it that dies in mid-send: claimed, with an attempt nobody finished."""
-    await lab.verified(idle, "Sim")
+    connector_id = await lab.verified(idle, "Sim")
     sent = await send(idle)
-    async with idle.application.database.write() as session:
-        job = await session.get_one(Job, sent)
-        job.state, job.worker, job.attempts, job.fence = queue.LEASED, "gone", 1, 1
-        job.lease_until = now()
-        await messages.begin(session, [sent])
-    await attempts(idle, job.lane_id, sent, None)
+    await lab.abandoned(idle, connector_id)
     async with lab.working(idle):
         found = await settled(idle, sent, "UNKNOWN")
     assert [(a["outcome"], a["failure"]["code"]) for a in found["attempts"]] == [("UNKNOWN", "WORKER_LOST")]

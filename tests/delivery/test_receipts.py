@@ -8,15 +8,14 @@ from typing import Any
 
 from sqlalchemy import select
 
-from channels.base import DeliveryStatus, Report
+from channels.base import DeliveryStatus, Received, Report, Watermark
 from channels.errors import FailureKind, SendError
-from delivery import receipts
 from models import connectors
 from models.base import now
 from models.connectors import Connector
 from models.receipts import Receipt
 from tests.harness import Gateway
-from tests.sending import log_of, message, plug, script, send, settled
+from tests.sending import hear, log_of, message, plug, script, send, settled
 
 Json = Any
 
@@ -74,7 +73,7 @@ async def test_a_receipt_that_overtakes_the_answer_waits_for_it(gateway: Gateway
     connector = await row(gateway, made["id"])
     message_id = await send(gateway, metadata=script(latency=500))
     await settled(gateway, message_id, "PROCESSING")
-    await receipts.take(gateway.application.database, connector, report(message_id, "DELIVERED"))
+    await hear(gateway, connector, report(message_id, "DELIVERED"))
     (parked,) = await kept(gateway)
     assert parked.message_id is None and (await message(gateway, message_id))["status"] == "PROCESSING"
     found = await settled(gateway, message_id, "DELIVERED")
@@ -88,7 +87,7 @@ async def test_receipts_that_overtake_it_in_the_wrong_order(gateway: Gateway) ->
     message_id = await send(gateway, metadata=script(latency=500))
     await settled(gateway, message_id, "PROCESSING")
     for status in ("READ", "DELIVERED", "SENT", "READ"):
-        await receipts.take(gateway.application.database, connector, report(message_id, status))
+        await hear(gateway, connector, report(message_id, status))
     found = await settled(gateway, message_id, "READ")
     await asyncio.sleep(0.2)
     found = await message(gateway, message_id)
@@ -118,7 +117,7 @@ async def test_a_late_receipt(gateway: Gateway) -> None:
     await settled(gateway, message_id, "SENT")
     then = now() - dt.timedelta(hours=3)
     late = report(message_id, "DELIVERED", occurred_at=then, detail="handset was off")
-    await receipts.take(gateway.application.database, await row(gateway, made["id"]), late)
+    await hear(gateway, await row(gateway, made["id"]), late)
     found = await message(gateway, message_id)
     assert found["status"] == "DELIVERED"
     assert dt.datetime.fromisoformat(found["deliveredAt"]) == then
@@ -131,7 +130,7 @@ async def test_a_provider_whose_clock_is_ahead(gateway: Gateway) -> None:
     message_id = await send(gateway, "no-receipt")
     await settled(gateway, message_id, "SENT")
     ahead = report(message_id, "DELIVERED", occurred_at=now() + dt.timedelta(days=1))
-    await receipts.take(gateway.application.database, await row(gateway, made["id"]), ahead)
+    await hear(gateway, await row(gateway, made["id"]), ahead)
     assert dt.datetime.fromisoformat((await message(gateway, message_id))["deliveredAt"]) <= now()
 
 
@@ -141,7 +140,7 @@ async def test_a_hundred_repeats_at_once_are_one(gateway: Gateway) -> None:
     message_id = await send(gateway, "no-receipt")
     await settled(gateway, message_id, "SENT")
     one = report(message_id, "DELIVERED")
-    await asyncio.gather(*(receipts.take(gateway.application.database, connector, one) for _ in range(100)))
+    await asyncio.gather(*(hear(gateway, connector, one) for _ in range(100)))
     found = await message(gateway, message_id)
     assert moves(found) == [*ROAD, ("delivered", CALLBACK)]
     assert len(await kept(gateway)) == 1
@@ -162,7 +161,7 @@ async def test_what_may_follow_what(gateway: Gateway) -> None:
         await settled(gateway, message_id, "SENT")
         for status in told:
             failure = refused if status == "FAILED" else None
-            await receipts.take(gateway.application.database, connector, report(message_id, status, failure=failure))
+            await hear(gateway, connector, report(message_id, status, failure=failure))
         found = await message(gateway, message_id)
         assert found["status"] == final, told
         assert (found["failure"] is not None) == (final == "FAILED"), told
@@ -173,7 +172,7 @@ async def test_another_connectors_message_of_the_same_name_is_not_meant(gateway:
     other = await plug(gateway, "two")
     message_id = await send(gateway, "no-receipt", routingKey=(await plug(gateway, "three"))["routingKey"])
     before = await settled(gateway, message_id, "SENT")
-    await receipts.take(gateway.application.database, await row(gateway, other["id"]), report(message_id, "DELIVERED"))
+    await hear(gateway, await row(gateway, other["id"]), report(message_id, "DELIVERED"))
     assert await message(gateway, message_id) == before
     (parked,) = await kept(gateway)
     assert (parked.connector_id, parked.message_id) == (other["id"], None)
@@ -191,3 +190,19 @@ async def test_the_event_of_a_receipt_has_the_status_before(gateway: Gateway) ->
         ("SENT", "DELIVERED"),
         ("DELIVERED", "READ"),
     ]
+
+
+async def test_a_watermark_is_a_receipt_for_all_that_was_sent_to_one_recipient_by_then(gateway: Gateway) -> None:
+    connector = await row(gateway, (await plug(gateway))["id"])
+    first = await send(gateway, "no-receipt")
+    await settled(gateway, first, "SENT")
+    second = await send(gateway, "no-receipt")
+    await settled(gateway, second, "SENT")
+    between = dt.datetime.fromisoformat((await message(gateway, first))["sentAt"])
+    to = (await message(gateway, first))["to"]
+    mark = Watermark(recipient=to, status=DeliveryStatus.READ, until=between)
+    for _ in range(2):
+        await gateway.application.intake.take(connector, Received(watermarks=(mark,)))
+    assert (await settled(gateway, first, "READ"))["id"] == first
+    assert (await message(gateway, second))["status"] == "SENT"
+    assert len(await kept(gateway)) == 1

@@ -14,6 +14,7 @@ from models.base import now
 from models.connectors import CircuitState
 from tests import lab, make
 from tests.harness import Gateway, Json, running, settings_for
+from tests.provider_server import ProviderServer, Reply
 
 ROUTE = """query($id: ID!) { message(id: $id) {
   connector { id } route { rank decision reason connector { name } } } }"""
@@ -188,6 +189,17 @@ async def test_one_time_passwords_prefer_a_number_registered_for_them(idle: Gate
             await lab.verified(idle, name, config)
         assert {await chosen(idle, **lab.sms("1", flow="OTP")) for _ in range(4)} == {"Codes"}
         assert {await chosen(idle, **lab.sms("1")) for _ in range(4)} == {"Shop", "Ads"}
+
+
+async def test_bird_tells_what_its_number_is_registered_for(idle: Gateway) -> None:
+    workspace, channel = "3fa85f64-5717-4562-b3fc-2c963f66afa6", "a1405560-c8d3-4b1a-877d-3f449ad95352"
+    async with ProviderServer() as bird:
+        bird.on("GET", f"/workspaces/{workspace}/channels/{channel}", Reply(200, {"id": channel, "status": "active"}))
+        for name, kind in (("Codes", "TWO_FACTOR"), ("Shop", "TRANSACTIONAL")):
+            settings = {"accessKey": "bird-access-key", "workspaceId": workspace, "channelId": channel, "baseUrl": bird.url}
+            await lab.verified(idle, name, {"bird": {**settings, "channelMessageType": kind}})
+        assert {await chosen(idle, **lab.sms("1", flow="OTP")) for _ in range(4)} == {"Codes"}
+        assert {await chosen(idle, **lab.sms("1")) for _ in range(4)} == {"Shop"}
 
 
 async def test_priority_goes_before_the_kind_of_number(idle: Gateway) -> None:

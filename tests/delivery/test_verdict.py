@@ -134,6 +134,7 @@ def test_a_provider_that_knows_a_message_again_is_asked_again_but_no_other() -> 
 def test_a_message_we_break_on_three_times_is_poison(breakdowns: int, ends: bool) -> None:
     verdict = decide(finished(error(FailureKind.UNKNOWN_OUTCOME, WORKER_LOST)), AT, True, breakdowns)
     assert gist(verdict) == (ENDS if ends else told("RETRY", "QUEUED", "again", "counts"))
+    assert verdict.suspects is (breakdowns == 2)
     assert (verdict.values.get("failure") or {}).get("code") == ("POISON" if ends else None)
 
 

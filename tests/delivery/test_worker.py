@@ -15,7 +15,7 @@ from sqlalchemy import select
 from models.base import now
 from models.messages import Attempt, Message, MessageStatus
 from models.queue import Job
-from tests import make
+from tests import lab, make
 from tests.harness import Gateway, database_of, eventually, process, running, settings_for
 from tests.provider_server import ProviderServer, Reply, Silence
 from tests.sending import log_of, message, plug, script, send, settled
@@ -110,6 +110,7 @@ class Deaf:
 
 async def twilio(gateway: Gateway, provider: ProviderServer) -> Json:
     provider.on("GET", f"{ACCOUNT}.json", Reply(200, {"status": "active"}))
+    await lab.approve(gateway)
     return await plug(gateway, "twilio", config=make.twilio(provider.url, fromNumber="Patchbay"))
 
 
@@ -121,7 +122,7 @@ async def test_what_has_not_left_when_the_process_ends_goes_back(tmp_path: Path)
             port = provider.port
             await provider.__aexit__(None, None, None)
             with Deaf(port):
-                message_id = await send(gateway, "+14155550123", channel="SMS")
+                message_id = await send(gateway, "+14155550123", channel="SMS", senderId=lab.SENDER)
                 await settled(gateway, message_id, "PROCESSING")
                 await asyncio.sleep(0.2)
                 assert gateway.application.worker is not None
@@ -140,7 +141,7 @@ async def test_what_had_left_when_the_process_ended_is_unknown_and_stays_so(tmp_
     async with database_of(settings), ProviderServer(default=Silence()) as provider:
         async with process(settings) as gateway:
             await twilio(gateway, provider)
-            message_id = await send(gateway, "+14155550123", channel="SMS")
+            message_id = await send(gateway, "+14155550123", channel="SMS", senderId=lab.SENDER)
             await eventually(lambda: asked(provider, 1))
         async with process(settings) as gateway:
             found = await settled(gateway, message_id, "UNKNOWN")

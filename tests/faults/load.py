@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from models.messages import Message
 from tests.harness import Gateway, Json, eventually
+from tests.lab import SENDER, approve
 from tests.provider_server import ProviderServer, Reply
 from tests.sending import SEND, plug
 
@@ -35,7 +36,8 @@ class Load:
 
     async def send(self, text: str) -> None:
         """Until it is accepted, as a client with an idempotency key would."""
-        draft = {"to": "+447700900123", "connectorId": self.connector_id, "body": text, "idempotencyKey": text}
+        given = {"to": "+447700900123", "connectorId": self.connector_id, "senderId": SENDER}
+        draft = {**given, "body": text, "idempotencyKey": text}
         async with asyncio.timeout(60):
             while text not in self.accepted:
                 try:
@@ -84,5 +86,6 @@ def handed_over(provider: ProviderServer) -> Counter[str]:
 
 async def plugged(gateway: Gateway, provider: ProviderServer) -> Load:
     """A load on a connector to this provider."""
+    await approve(gateway)
     connector = await plug(gateway, "twilio", config={"twilio": {**TWILIO, "baseUrl": provider.url}})
     return Load(gateway, connector["id"])

@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults.load import ACCEPTED, TWILIO
 from tests.harness import Gateway
+from tests.lab import approve
 from tests.provider_server import Garbage, ProviderServer, Reply, Reset
 from tests.sending import plug, send, settled
 
@@ -38,7 +39,8 @@ async def test_a_fault_has_its_one_consequence(gateway: Gateway, fault: Any, sta
         connector = await plug(gateway, "twilio", config={"twilio": {**TWILIO, "baseUrl": provider.url}})
         provider.requests.clear()
         provider.answer(fault)
-        message_id = await send(gateway, "+447700900123", connectorId=connector["id"], flow="OTP")
+        sender = await approve(gateway)
+        message_id = await send(gateway, "+447700900123", connectorId=connector["id"], flow="OTP", senderId=sender)
         found = await settled(gateway, message_id, status, seconds=15)
         assert [attempt["outcome"] for attempt in found["attempts"]] == outcomes
         assert len(provider.requests) == len(outcomes)
@@ -49,7 +51,8 @@ async def test_a_dead_connector_does_not_hold_up_the_others(gateway: Gateway) ->
         good = await plug(gateway, "good", config={"twilio": {**TWILIO, "baseUrl": healthy.url}})
         bad = await plug(gateway, "bad", config={"twilio": {**TWILIO, "baseUrl": dead.url}})
         dead.answer(*[Reply(503, {"code": 20503, "message": "Busy", "status": 503}, delay=2.0)] * 40)
+        sender = await approve(gateway)
         for _ in range(30):
-            await send(gateway, "+447700900123", connectorId=bad["id"])
-        message_id = await send(gateway, "+447700900123", connectorId=good["id"])
+            await send(gateway, "+447700900123", connectorId=bad["id"], senderId=sender)
+        message_id = await send(gateway, "+447700900123", connectorId=good["id"], senderId=sender)
         await settled(gateway, message_id, "SENT", seconds=2)

@@ -20,6 +20,7 @@ from jwt.warnings import InsecureKeyLengthWarning
 from gateway.auth import Authenticator
 from gateway.settings import Settings
 from resolvers.problems import Problem, RequestErrorCode
+from resolvers.viewer import Viewer
 
 SECRET = "the-secret-of-this-installation-0001"
 RSA_KEY = rsa.generate_private_key(65537, 2048)
@@ -44,6 +45,11 @@ class Workspaces:
     async def __call__(self, workspace_id: str) -> Row | None:
         self.asked.append(workspace_id)
         return Row("wsp_1", "org_1") if workspace_id == "wsp_1" else None
+
+
+async def no_keys(text: str) -> Viewer:
+    """Where no API key is expected."""
+    raise AssertionError("an API key")
 
 
 def local(**values: Any) -> Settings:
@@ -96,7 +102,7 @@ async def refusal(settings: Settings, headers: Mapping[str, object], asked: int 
     """The sentence, after checking that it is UNAUTHENTICATED, leaks nothing and was decided before the database."""
     workspaces = Workspaces()
     with pytest.raises(Problem) as caught:
-        await Authenticator(settings, workspaces).authenticate(headers)
+        await Authenticator(settings, workspaces, no_keys).authenticate(headers)
     assert caught.value.code is RequestErrorCode.UNAUTHENTICATED and caught.value.http_status == 401
     assert caught.value.field is None and caught.value.extra == {}
     assert len(workspaces.asked) == asked

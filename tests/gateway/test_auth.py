@@ -11,7 +11,21 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
-from jwt_tokens import RSA_KEY, RSA_PEM, SECRET, Row, Workspaces, bearer, claims, forged, local, refusal, segment, signed
+from jwt_tokens import (
+    RSA_KEY,
+    RSA_PEM,
+    SECRET,
+    Row,
+    Workspaces,
+    bearer,
+    claims,
+    forged,
+    local,
+    no_keys,
+    refusal,
+    segment,
+    signed,
+)
 
 from channels.base import ChannelType
 from gateway import auth
@@ -25,7 +39,7 @@ from resolvers.viewer import SCOPES, Viewer
 
 async def test_a_good_token_becomes_a_viewer() -> None:
     payload = claims(admin=True)
-    assert await Authenticator(local(), Workspaces()).authenticate(bearer(signed(payload))) == Viewer(
+    assert await Authenticator(local(), Workspaces(), no_keys).authenticate(bearer(signed(payload))) == Viewer(
         subject="ada",
         workspace_id="wsp_1",
         organization_id="org_1",
@@ -47,7 +61,7 @@ async def test_a_good_token_becomes_a_viewer() -> None:
 async def test_spelling_of_header_and_scheme_does_not_matter(headers: dict[str, Any]) -> None:
     token = signed(claims())
     sent = {name: value.format(token) if isinstance(value, str) else value for name, value in headers.items()}
-    assert (await Authenticator(local(), Workspaces()).authenticate(sent)).subject == "ada"
+    assert (await Authenticator(local(), Workspaces(), no_keys).authenticate(sent)).subject == "ada"
 
 
 @pytest.mark.parametrize(
@@ -62,18 +76,27 @@ async def test_spelling_of_header_and_scheme_does_not_matter(headers: dict[str, 
     ],
 )
 async def test_what_is_also_taken(changes: dict[str, Any], header: dict[str, Any]) -> None:
-    viewer = await Authenticator(local(), Workspaces()).authenticate(bearer(signed(claims(**changes), header)))
+    viewer = await Authenticator(local(), Workspaces(), no_keys).authenticate(bearer(signed(claims(**changes), header)))
     assert viewer.scopes == {"send:sms", "connectors:read"} and viewer.is_platform_admin is False
 
 
 async def test_within_the_leeway_the_expiry_is_still_the_tokens_own() -> None:
     exp = int(time.time()) - 20
-    viewer = await Authenticator(local(), Workspaces()).authenticate(bearer(signed(claims(exp=exp))))
+    viewer = await Authenticator(local(), Workspaces(), no_keys).authenticate(bearer(signed(claims(exp=exp))))
     assert viewer.expires_at == dt.datetime.fromtimestamp(exp, dt.UTC)
 
 
+async def test_a_token_that_was_good_is_known_again_but_nothing_like_it() -> None:
+    authenticator, token = Authenticator(local(), Workspaces(), no_keys), signed(claims())
+    first = await authenticator.authenticate(bearer(token))
+    assert await authenticator.authenticate(bearer(token)) == first
+    for like in (token[:-2] + ("AA" if token[-2:] != "AA" else "BB"), token + "A", token.rpartition(".")[0] + "."):
+        with pytest.raises(Problem):
+            await authenticator.authenticate(bearer(like))
+
+
 async def test_without_scopes_nothing_is_allowed() -> None:
-    viewer = await Authenticator(local(), Workspaces()).authenticate(bearer(signed(claims(scopes=None))))
+    viewer = await Authenticator(local(), Workspaces(), no_keys).authenticate(bearer(signed(claims(scopes=None))))
     assert viewer.scopes == frozenset() and not viewer.has("connectors:read")
 
 
@@ -87,12 +110,12 @@ async def test_a_loader_that_fails_is_not_the_callers_fault() -> None:
         raise ConnectionError(workspace_id)
 
     with pytest.raises(ConnectionError):
-        await Authenticator(local(), broken).authenticate(bearer(signed(claims())))
+        await Authenticator(local(), broken, no_keys).authenticate(bearer(signed(claims())))
 
 
 def test_there_must_be_a_key() -> None:
     with pytest.raises(ValueError, match=r"^PATCHBAY_JWT_SECRET is not set, nor is PATCHBAY_JWT_JWKS_URL\.$"):
-        Authenticator(Settings(), Workspaces())
+        Authenticator(Settings(), Workspaces(), no_keys)
 
 
 # ------------------------------------------------------------------ attacks on the header line
@@ -100,16 +123,19 @@ def test_there_must_be_a_key() -> None:
 
 @pytest.mark.parametrize("headers", [{}, {"host": "x"}, {"x-authorization": "Bearer a.b.c"}])
 async def test_no_token(headers: dict[str, str]) -> None:
-    assert await refusal(local(), headers) == "Send a token: Authorization: Bearer <token>."
+    assert await refusal(local(), headers) == "Send a token or an API key: Authorization: Bearer <token or key>."
 
 
+MALFORMED_SENTENCE = "The Authorization header does not hold a bearer token or an API key."
 MALFORMED = {
     "empty": "",
     "scheme only": "Bearer",
     "scheme and blanks": "Bearer    ",
     "basic": "Basic dXNlcjpwYXNzd29yZA==",
     "no scheme": signed(claims()),
-    "other scheme": "AccessKey " + signed(claims()),
+    "token as a key": "AccessKey " + signed(claims()),
+    "key as another scheme": "Basic pb_0123456789AB_0123456789",
+    "key with a line end": "Bearer pb_0123456789AB\nX-Admin: 1",
     "two segments": "Bearer a.b",
     "four segments": "Bearer " + signed(claims()) + ".x",
     "encrypted token": "Bearer a.b.c.d.e",
@@ -130,12 +156,12 @@ MALFORMED = {
 
 @pytest.mark.parametrize("value", MALFORMED.values(), ids=MALFORMED.keys())
 async def test_malformed_header(value: object) -> None:
-    assert await refusal(local(), {"authorization": value}) == "The Authorization header does not hold a bearer token."
+    assert await refusal(local(), {"authorization": value}) == MALFORMED_SENTENCE
 
 
 async def test_two_headers_of_different_spelling_are_not_chosen_between() -> None:
     headers = {"Authorization": "Bearer a.b.c", "authorization": "Bearer " + signed(claims())}
-    assert await refusal(local(), headers) == "The Authorization header does not hold a bearer token."
+    assert await refusal(local(), headers) == MALFORMED_SENTENCE
 
 
 # ------------------------------------------------------------------ attacks on the token
@@ -229,7 +255,7 @@ async def test_attack(token: str) -> None:
     assert await refusal(local(), bearer(token)) == "The token is not valid."
 
 
-@pytest.mark.parametrize("late", [31, 3600, NOW])
+@pytest.mark.parametrize("late", [31, 3600, NOW], ids=["just", "an hour", "since 1970"])
 async def test_expired(late: int) -> None:
     assert await refusal(local(), bearer(signed(claims(exp=int(time.time()) - late)))) == "The token has expired."
 
@@ -251,7 +277,7 @@ HEADERS = st.sampled_from(["typ", "alg", "kid", "crit", "b64", "jku", "x5u", "jw
 @effort(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(changed=st.dictionaries(NAMES, JSON, max_size=3), header=st.dictionaries(HEADERS, JSON, max_size=2))
 def test_any_signed_rubbish_is_refused_or_understood(changed: dict[str, Any], header: dict[str, Any]) -> None:
-    authenticator = Authenticator(local(), Workspaces())
+    authenticator = Authenticator(local(), Workspaces(), no_keys)
     try:
         viewer = asyncio.run(authenticator.authenticate(bearer(signed({**claims(), **changed}, header))))
     except Problem as problem:
@@ -265,7 +291,7 @@ def test_any_signed_rubbish_is_refused_or_understood(changed: dict[str, Any], he
 
 async def test_a_minted_token_is_taken() -> None:
     token = mint(local(), "wsp_1", "cli", ["send:*", "members:read"], dt.timedelta(hours=1), admin=True)
-    viewer = await Authenticator(local(), Workspaces()).authenticate(bearer(token))
+    viewer = await Authenticator(local(), Workspaces(), no_keys).authenticate(bearer(token))
     assert (viewer.subject, viewer.workspace_id, viewer.is_platform_admin) == ("cli", "wsp_1", True)
     assert viewer.scopes == {"send:*", "members:read"}
     assert viewer.expires_at is not None

@@ -152,6 +152,79 @@ async def test_a_mail_server_is_plugged_in_and_tested(gateway: Gateway, monkeypa
         assert mails == [("notifications@example.com", "test@example.com")]
 
 
+async def test_a_key_is_made_used_and_revoked(gateway: Gateway) -> None:
+    made = await run(gateway, "key-create")
+    assert made["userErrors"] == []
+    query, variables = example("04-send")
+    connector_id = (await run(gateway, "02-plug-in"))["connector"]["id"]
+    await eventually(lambda: _is_verified(gateway, connector_id))
+    sent = await gateway.post(query, variables, made["key"])
+    assert sent["data"]["messageSend"]["userErrors"] == []
+    ended = await run(gateway, "key-revoke", key=made["apiKey"]["id"])
+    assert ended["apiKey"]["revokedAt"] is not None and ended["userErrors"] == []
+    refused = await gateway.post(query, variables, made["key"])
+    assert [error["extensions"]["code"] for error in refused["errors"]] == ["UNAUTHENTICATED"]
+
+
+async def test_a_sender_id_is_asked_for_reviewed_tried_and_used(gateway: Gateway) -> None:
+    await run(gateway, "02-plug-in")
+    async with gateway.socket() as socket:
+        stream = await socket.subscribe(example("sender-5-watch")[0])
+        await gateway.followed()
+        asked = await run(gateway, "sender-1-ask")
+        assert (asked["senderId"]["status"], asked["userErrors"]) == ("PENDING", [])
+        sender_id = asked["senderId"]["id"]
+        query, variables = example("sender-2-review", snd=sender_id)
+        reviewer = gateway.token("members:read", admin=True, subject="reviewer")
+        reviewed = (await gateway.gql(query, reviewer, **variables))["senderIdReview"]
+        assert (reviewed["senderId"]["status"], reviewed["senderId"]["hints"]) == ("APPROVED", [])
+        told = [(await stream.next())["type"] for _ in range(2)]
+        assert told == ["sender.created", "sender.approved"]
+    tried = await eventually(lambda: _tried(gateway, sender_id))
+    assert (tried["message"], tried["userErrors"]) == ("Test message sent successfully under Acme", [])
+    sent = await run(gateway, "sender-4-send", snd=sender_id)
+    assert (sent["message"]["from"], sent["userErrors"]) == ("Acme", [])
+
+
+async def test_somebody_opts_out_and_in_again(gateway: Gateway) -> None:
+    async with gateway.socket() as socket:
+        stream = await socket.subscribe(example("opt-out-4-watch")[0])
+        await gateway.followed()
+        added = await run(gateway, "opt-out-1-add")
+        assert (added["canceledMessages"], added["userErrors"]) == (0, [])
+        listed = await run(gateway, "opt-out-2-list")
+        assert [(row["id"], row["recipient"]) for row in listed["nodes"]] == [(added["optOut"]["id"], "ada@simulator")]
+        assert (await run(gateway, "opt-out-3-remove"))["removedOptOutId"] == added["optOut"]["id"]
+        assert [(await stream.next())["action"] for _ in range(2)] == ["ADDED", "REMOVED"]
+
+
+async def test_an_organization_sets_its_whatsapp_line(gateway: Gateway) -> None:
+    answer = await run(gateway, "whatsapp-line")
+    shown = {"whatsappPhoneNumberId": "106540352242922", "usesPlatformDefault": False}
+    assert answer["line"] == {**shown, "platformLineConfigured": False, "hasAccessToken": True}
+
+
+async def _tried(gateway: Gateway, sender_id: str) -> Json:
+    """The answer, once the connector's checks have run."""
+    tried = await run(gateway, "sender-3-test", snd=sender_id)
+    return tried if tried["success"] else None
+
+
+async def test_a_workspace_is_changed_and_another_one_added(gateway: Gateway) -> None:
+    changed = await run(gateway, "workspace-update")
+    assert changed == {"workspace": {"name": "demo", "willActive": True, "retentionDays": 90}, "userErrors": []}
+    query, _ = example("workspace-create")
+    made = (await gateway.gql(query, gateway.token(admin=True)))["workspaceCreate"]
+    assert (made["workspace"]["name"], made["userErrors"]) == ("Acme", [])
+    refused = await gateway.post(query)
+    assert [error["extensions"]["code"] for error in refused["errors"]] == ["FORBIDDEN"]
+
+
+async def test_the_rate_limits_are_told(gateway: Gateway) -> None:
+    limits = await run(gateway, "rate-limits")
+    assert [limit["name"] for limit in limits][:3] == ["requests", "connectors", "connectorCreate"]
+
+
 async def _is_verified(gateway: Gateway, connector_id: str) -> bool:
     found = await gateway.gql("query($id: ID!) { connector(id: $id) { isVerified } }", id=connector_id)
     return bool(found["connector"]["isVerified"])

@@ -224,6 +224,7 @@ async def sign_in(page: browser.Page, gateway: Gateway, token: str) -> None:
     await page.until("document.querySelector('.graphiql-execute-button')")
     await page.type("#token", token)
     await page.press("Enter")
+    await page.until("!document.querySelector('#viewer').hidden || document.querySelector('#notice.bad')?.innerText")
 
 
 QUERY = "document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror"

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gateway import keys
-from gateway.settings import ROOT, Settings, SettingsError
+from gateway.addresses import ROOT
+from gateway.settings import Settings, SettingsError
 from models.vault import Vault
 
 CANARY = "hunter2-canary"

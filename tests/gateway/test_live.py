@@ -4,61 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import json
 import time
 from pathlib import Path
 from typing import Any
 
-import websockets
-from sqlalchemy import delete, update
+from sqlalchemy import delete
+from watching import CHANNELS, DELIVERIES, EVENTS, cursors, refusal, status
 
 from gateway.auth import mint
-from models.events import Counter, Event
+from models.events import Event, Floor
 from resolvers.events import scope_of
-from tests.harness import Gateway, Socket, Stream, database_of, eventually, process, settings_for
-from tests.sending import DELETE, change, frames, log_of, plug, script, send, settled
+from tests.harness import Gateway, Socket, database_of, process, settings_for
+from tests.sending import DELETE, change, frames, log_of, plug, send, settled
 
 Json = Any
 
-DELIVERIES = """subscription($messageIds: [ID!], $connectorIds: [ID!], $batchId: ID, $channels: [ChannelType!],
-    $flow: MessageFlow, $statuses: [MessageStatus!], $after: String) {
-  deliveryUpdated(messageIds: $messageIds, connectorIds: $connectorIds, batchId: $batchId, channels: $channels, flow: $flow,
-    statuses: $statuses, after: $after) {
-    id cursor type status previousStatus source detail occurredAt message { id to status } } }"""
-CHANNELS = """subscription($connectorIds: [ID!], $channels: [ChannelType!], $after: String) {
-  channelStatusChanged(connectorIds: $connectorIds, channels: $channels, after: $after) {
-    cursor type cause previousStage channelId connector { id name } status { ready channel { stage } } } }"""
-EVENTS = """subscription($filter: EventFilter, $after: String) {
-  events(filter: $filter, after: $after) { __typename id cursor type ... on DeliveryUpdated { message { id } } } }"""
-PAGE = (
-    "query($first: Int, $after: String) { events(first: $first, after: $after) { nodes { id cursor } pageInfo { endCursor } } }"
-)
 
 ROAD = ["QUEUED", "PROCESSING", "SENT", "DELIVERED"]
-
-
-def status(frame: Json) -> str:
-    return str(frame["status"])
-
-
-async def refusal(stream: Stream) -> Json:
-    """The error that a subscription ends with."""
-    frame = await stream.frame()
-    assert frame["type"] == "error", frame
-    (error,) = frame["payload"]
-    return error
-
-
-async def cursors(gateway: Gateway) -> list[str]:
-    """Of every event there is, oldest first."""
-    found: list[str] = []
-    after = None
-    while True:
-        page = (await gateway.gql(PAGE, first=100, after=after))["events"]
-        found += [node["cursor"] for node in page["nodes"]]
-        if len(page["nodes"]) < 100:
-            return found
-        after = page["pageInfo"]["endCursor"]
 
 
 async def test_a_message_on_its_way(gateway: Gateway) -> None:
@@ -277,7 +239,7 @@ async def test_a_cursor_older_than_what_is_kept(gateway: Gateway) -> None:
     mine = gateway.demo.id
     async with gateway.application.database.write() as session:
         await session.execute(delete(Event).where(Event.workspace_id == mine, Event.seq < 4))
-        await session.execute(update(Counter).where(Counter.workspace_id == mine).values(oldest=4))
+        session.add(Floor(workspace_id=mine, oldest=4))
     async with gateway.socket() as socket:
         error = await refusal(await socket.subscribe(EVENTS, after=everything[0]))
         assert error["extensions"]["code"] == "RESYNC_REQUIRED"
@@ -350,24 +312,6 @@ async def test_a_token_that_expires_closes_its_socket_within_a_second(gateway: G
         assert await stream.silent(0)
 
 
-async def test_two_hundred_see_the_same_in_the_same_order_for_the_work_of_one(gateway: Gateway) -> None:
-    made = await plug(gateway)
-    shares = gateway.application.engine.shares
-    async with gateway.socket() as one, gateway.socket() as two, gateway.socket(gateway.token("read:*")) as three:
-        alike = [await socket.subscribe(DELIVERIES) for socket in (one, two) for _ in range(90)]
-        other = [await three.subscribe(DELIVERIES) for _ in range(20)]  # other scopes: another audience
-        await asyncio.sleep(0.5)
-        before = shares.executions
-        sent = await asyncio.gather(*(send(gateway, "no-receipt", connectorId=made["id"]) for _ in range(5)))
-        told = [
-            [(frame["cursor"], frame["message"]["id"], status(frame)) for frame in await frames(s, 15)] for s in alike + other
-        ]
-        assert all(one_told == told[0] for one_told in told)
-        assert {message_id for _, message_id, _ in told[0]} == set(sent)
-        executions = shares.executions - before
-        assert 30 <= executions <= 45  # 15 events for two audiences; 200 × 15 would be 3000
-
-
 async def test_a_state_that_is_shared_is_not_an_old_one(gateway: Gateway) -> None:
     """A first frame and a resumed one tell of objects as they are, whoever was told what before."""
     made = await plug(gateway)
@@ -380,69 +324,6 @@ async def test_a_state_that_is_shared_is_not_an_old_one(gateway: Gateway) -> Non
             assert (await first.next())["connector"]["name"] == name
             again = await socket.subscribe(query, ids=[made["id"]])
             assert (await again.next())["connector"]["name"] == name
-
-
-async def test_a_slow_reader_holds_nobody_up(gateway: Gateway) -> None:
-    made = await plug(gateway)
-    address = gateway.url.replace("http", "ws") + "/graphql"
-    subprotocol = websockets.Subprotocol("graphql-transport-ws")
-    async with (
-        websockets.connect(address, subprotocols=[subprotocol], max_queue=1, close_timeout=0.1) as slow,
-        gateway.socket() as quick,
-    ):
-        await slow.send(json.dumps({"type": "connection_init", "payload": {"authorization": f"Bearer {gateway.token()}"}}))
-        await slow.recv()
-        for i in range(50):
-            await slow.send(json.dumps({"id": f"{i}", "type": "subscribe", "payload": {"query": DELIVERIES}}))
-        stream = await quick.subscribe(DELIVERIES)
-        await asyncio.sleep(0.3)
-        metadata = {**script(), "padding": "x" * 10_000}
-        sent = await asyncio.gather(*(send(gateway, connectorId=made["id"], metadata=metadata) for _ in range(20)))
-        began = time.perf_counter()
-        told = await frames(stream, 60, seconds=5)
-        assert {frame["message"]["id"] for frame in told} == set(sent)
-        assert time.perf_counter() - began < 5
-
-
-async def test_leaving_leaves_nothing_behind(gateway: Gateway) -> None:
-    await plug(gateway)
-    application = gateway.application
-    async with gateway.socket() as socket:
-        for _ in range(3):
-            streams = [await socket.subscribe(query) for query in (DELIVERIES, CHANNELS, EVENTS) for _ in range(10)]
-            await asyncio.sleep(0.1)
-            tail = application.tails.get(gateway.demo.id)
-            assert tail is not None and tail.followers == 30
-            for stream in streams:
-                await stream.complete()
-
-            async def left() -> bool:
-                return application.tails.get(gateway.demo.id) is None
-
-            await eventually(left)
-
-    async def gone() -> bool:
-        return not any(_is_of_a_socket(task) for task in asyncio.all_tasks()) and len(application.sockets) == 0
-
-    await eventually(gone)
-
-
-def _is_of_a_socket(task: asyncio.Task[Any]) -> bool:
-    return task.get_name().startswith("tail-") or "Connection." in repr(task.get_coro())
-
-
-async def test_a_socket_that_breaks_leaves_nothing_behind(gateway: Gateway) -> None:
-    async with gateway.socket() as socket:
-        for _ in range(10):
-            await socket.subscribe(EVENTS)
-        await asyncio.sleep(0.1)
-        assert gateway.application.tails.get(gateway.demo.id) is not None
-        socket.connection.transport.abort()
-
-        async def left() -> bool:
-            return gateway.application.tails.get(gateway.demo.id) is None and len(gateway.application.sockets) == 0
-
-        await eventually(left)
 
 
 async def test_a_subscription_that_ends_while_messages_come(gateway: Gateway) -> None:

@@ -17,9 +17,11 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
+from gateway.addresses import ROOT
 from gateway.logs import ROOMS, configure
-from gateway.settings import ROOT
 from models.vault import Vault
+from tests.harness import running, settings_for
+from tests.sending import plug, script, send, settled
 
 Lines = Callable[[], list[dict[str, Any]]]
 UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
@@ -74,6 +76,22 @@ def test_a_json_line(lines: Lines) -> None:
         "reason": None,
         "request_id": "r1",
     }
+
+
+def test_a_line_names_the_module_that_logs(lines: Lines) -> None:
+    log = structlog.get_logger()
+    log.info("unbound")
+    log.bind(attempt=1).warning("bound")
+    assert [(line["event"], line["logger"]) for line in lines()] == [("unbound", __name__), ("bound", __name__)]
+
+
+async def test_the_lines_of_a_gateway_name_their_modules(lines: Lines, tmp_path: Path) -> None:
+    async with running(settings_for(tmp_path)) as gateway:
+        await plug(gateway)
+        await settled(gateway, await send(gateway, metadata=script("invalid-credentials")), "FAILED")
+    named = {line["event"]: line["logger"] for line in lines()}
+    assert (named["attempt"], named["connector_held"]) == ("delivery.worker", "delivery.settle")
+    assert "gateway.logs" not in named.values()
 
 
 def test_a_console_line(out: io.StringIO) -> None:
@@ -282,7 +300,7 @@ def test_a_line_that_cannot_be_written_is_reported_without_its_content(lines: Li
     ours().info("e", failure=Broken())
     logging.getLogger("some.library").info("%d messages for %s", "canary")
     assert out.getvalue().splitlines() == [
-        "a log line of test_logs was lost (RuntimeError)",
+        "a log line of gateway.test was lost (RuntimeError)",
         "a log line of test_logs was lost (TypeError)",
     ]
 

@@ -15,10 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from delivery.metrics import BOUNDS, LANES, Histogram
 from gateway import VERSION
+from gateway.addresses import ROOT
 from gateway.app import Application
 from gateway.metrics import MOST_CONNECTORS, depths, is_bearer, lag
 from gateway.serve import watched
-from gateway.settings import ROOT
 from models.base import now
 from models.metrics import Jobs
 from tests.harness import Gateway, eventually, process, running, settings_for

@@ -24,6 +24,7 @@ from jwt_tokens import (
     claims,
     forged,
     issued,
+    no_keys,
     refusal,
     segment,
     signed,
@@ -69,7 +70,7 @@ class Provider:
 
     def authenticator(self, **values: Any) -> Authenticator:
         settings = Settings(jwt_jwks_url=self.url, allow_private_addresses=True, **values)
-        return Authenticator(settings, Workspaces(), clock=lambda: self.now)
+        return Authenticator(settings, Workspaces(), no_keys, clock=lambda: self.now)
 
 
 @pytest.fixture

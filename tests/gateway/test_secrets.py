@@ -22,6 +22,7 @@ from models.base import Base
 from models.connectors import Connector
 from tests import make
 from tests.harness import Gateway, running, settings_for
+from tests.lab import approve
 from tests.mail_server import DROP, MailServer
 from tests.provider_server import Garbage, ProviderServer, Recorded, Reply, Reset
 
@@ -109,7 +110,8 @@ async def trouble(listener: Listener, connector: Json) -> None:
     to = RECIPIENTS.get(connector["channelType"], "delivered")
     await listener.mutate("connectorVerify", id=connector["id"])
     await listener.mutate("connectorTest", id=connector["id"], testDestination=to)
-    sent = await listener.mutate("messageSend", to=to, body="Hello", connectorId=connector["id"])
+    under = {"senderId": await approve(listener.gateway)} if connector["channelType"] == "SMS" else {}
+    sent = await listener.mutate("messageSend", to=to, body="Hello", connectorId=connector["id"], **under)
     assert sent["userErrors"] == []
 
 

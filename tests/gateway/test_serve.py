@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 import websockets
 
@@ -96,6 +97,27 @@ async def test_a_signal_sends_the_sockets_elsewhere_and_ends_the_process_well(da
         assert status == 0
         assert seconds < 5
         assert [line["event"] for line in server.logged][-2:] == ["stopping", "stopped"]
+
+
+async def test_a_signal_ends_the_streams_too(data_dir: Path) -> None:
+    with serving(data_dir) as server:
+        headers = {"authorization": f"Bearer {server.token}", "accept": "text/event-stream"}
+        asked = {"query": "subscription { events { id } }"}
+        async with (
+            aiohttp.ClientSession() as client,
+            client.post(f"{server.url}/graphql", json=asked, headers=headers) as watching,
+        ):
+            assert await watching.content.readuntil(b"\n\n") == b":\n\n"
+            status, seconds = await asyncio.to_thread(server.end, signal.SIGTERM)
+            assert await watching.text() == ": UNAVAILABLE The server is restarting.\n\n"
+        assert (status, seconds < 5) == (0, True)
+
+
+async def test_the_schema_is_compressed_for_whom_takes_it(gateway: Gateway) -> None:
+    async with gateway.http.get(f"{gateway.url}/schema.graphql", headers={"accept-encoding": "gzip"}) as response:
+        assert (response.headers["content-encoding"], response.headers["vary"]) == ("gzip", "Accept-Encoding")
+        assert int(response.headers["content-length"]) < len(sdl()) / 3
+        assert await response.text() == sdl()
 
 
 async def test_a_draining_process_is_not_ready_and_takes_no_new_sockets(gateway: Gateway) -> None:

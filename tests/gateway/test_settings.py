@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.settings import ROOT, Settings, SettingsError, normal_database_url, variable
+from gateway.addresses import ROOT, normal_database_url
+from gateway.settings import Settings, SettingsError, variable
 
 CANARY = "hunter2-canary"
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -17,7 +18,7 @@ SECRET = "a-secret-of-thirty-two-bytes-or-more"
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.upper().startswith("PATCHBAY_"):
+        if name.upper().startswith(("PATCHBAY_", "WHATSAPP_")):
             monkeypatch.delenv(name)
 
 
@@ -38,10 +39,12 @@ def refusal(monkeypatch: pytest.MonkeyPatch, **values: str) -> tuple[str, ...]:
 
 
 def test_defaults() -> None:
-    assert Settings.load(env_file=None).model_dump() == {
+    shown = Settings.load(env_file=None).model_dump()
+    assert {name: value for name, value in shown.items() if not name.startswith("rate_limit_")} == {
         "host": "127.0.0.1",
         "port": 8000,
         "public_url": None,
+        "trusted_proxies": ("127.0.0.1",),
         "region": None,
         "data_dir": ROOT / "data",
         "database_url": f"sqlite+aiosqlite:///{ROOT}/data/patchbay.db",
@@ -54,15 +57,34 @@ def test_defaults() -> None:
         "jwt_issuer": "patchbay",
         "jwt_audience": "patchbay",
         "allowed_origins": (),
+        "auth_failures": "100/60",
         "max_body_bytes": 2_097_152,
+        "compile_operations": True,
+        "persisted_operations": None,
+        "persisted_only": False,
         "graphiql": True,
         "worker": True,
         "worker_concurrency": 100,
         "lease_seconds": 90,
+        "event_retention_days": 30,
+        "webhook_http": False,
+        "webhook_concurrency": 50,
+        "webhook_retention_days": 30,
         "drain_seconds": 30,
         "metrics_token": None,
         "metrics_port": None,
         "otel": False,
+        "protected_sender_names": (),
+        "invitation_tokens": None,
+        "sms_dlr_token": None,
+        "sms_provider_secret": None,
+        "sms_inbound_opt_out_token": None,
+        "whatsapp_verify_token": None,
+        "whatsapp_app_secret": None,
+        "whatsapp_cloud_api_enabled": True,
+        "whatsapp_phone_number_id": None,
+        "whatsapp_access_token": None,
+        "whatsapp_line_map": (),
         "log_level": "info",
         "log_format": "auto",
     }
@@ -71,7 +93,7 @@ def test_defaults() -> None:
 def example_entries() -> dict[str, str]:
     """Variable -> default, as `.env.example` states them."""
     lines = (ROOT / ".env.example").read_text().splitlines()
-    return dict(line.removeprefix("# ").split("=", 1) for line in lines if line.startswith("# PATCHBAY_"))
+    return dict(line.removeprefix("# ").split("=", 1) for line in lines if line.startswith(("# PATCHBAY_", "# WHATSAPP_")))
 
 
 def test_example_file_is_current() -> None:
@@ -184,6 +206,8 @@ WEB = "must be an http or https URL with a host and without credentials, query o
         ("worker", "perhaps", "input should be a valid boolean, unable to interpret input."),
         ("worker_concurrency", "0", "input should be greater than or equal to 1."),
         ("max_body_bytes", "10", "input should be greater than or equal to 1024."),
+        ("persisted_only", "true", "needs PATCHBAY_PERSISTED_OPERATIONS."),
+        ("persisted_operations", "~nobody-of-that-name/x", "must not begin with ~ and a user who is not there."),
         ("log_level", "loud", "input should be 'debug', 'info', 'warning' or 'error'."),
         ("log_format", "xml", "input should be 'auto', 'console' or 'json'."),
         ("data_dir", "~nobody-of-that-name/x", "must not begin with ~ and a user who is not there."),
@@ -201,6 +225,11 @@ WEB = "must be an http or https URL with a host and without credentials, query o
         ("jwt_secret", CANARY, "must have 32 bytes or more."),
         ("metrics_token", "fifteen letters", "must have 16 ASCII characters or more."),
         ("metrics_token", f"{CANARY}é" * 4, "must have 16 ASCII characters or more."),
+        (
+            "invitation_tokens",
+            f"{CANARY}-of-sixteen-or-more,{CANARY}",
+            "must be separated by commas and have 16 ASCII characters or more each.",
+        ),
         ("jwt_jwks_url", "http://id.example.com/jwks", "must be https, or PATCHBAY_ALLOW_PRIVATE_ADDRESSES must be true."),
         ("jwt_jwks_url", "file:///etc/passwd", WEB),
         ("jwt_jwks_url", f"https://u:{CANARY}@id.example.com/jwks", WEB),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.settings import ROOT
+from gateway.addresses import ROOT
 from gateway.spans import Untraced, traces_of
 from tests.harness import Gateway, running, settings_for
 from tests.provider_server import ProviderServer, Reply

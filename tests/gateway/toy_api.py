@@ -16,8 +16,11 @@ from strawberry.dataloader import DataLoader
 from strawberry.scalars import JSON
 
 from gateway.connection import Patience
+from gateway.direct import DirectProtocol
 from gateway.http import GraphQLEndpoint
 from gateway.sockets import GraphQLSockets
+from gateway.streams import Streams
+from gateway.whole import WholeProtocol
 from resolvers.problems import Problem, Problems, RequestErrorCode, UserErrorCode
 from resolvers.viewer import Viewer
 from schema.documents import Documents
@@ -195,13 +198,24 @@ async def page(scope: Scope, receive: Receive, send: Send) -> None:
 class Api:
     """The whole of it, as one ASGI application."""
 
-    def __init__(self, *, origins: tuple[str, ...] = (), patience: Patience | None = None, max_body: int = 262_144) -> None:
+    def __init__(
+        self,
+        *,
+        origins: tuple[str, ...] = (),
+        patience: Patience | None = None,
+        max_body: int = 262_144,
+        streams: Streams | None = None,
+    ) -> None:
         schema = strawberry.Schema(Query, Mutation, Subscription)
         self.world = World()
         self.doorman = Doorman()
         self.engine = Engine(schema, Documents(schema._schema))
-        doors: tuple[Any, ...] = (self.engine, self.doorman.authenticate, lambda viewer: Context(viewer, self.world))
-        self.http = GraphQLEndpoint(*doors, page, max_body=max_body, origins=origins)
+        doors: tuple[Any, ...] = (
+            self.engine,
+            self.doorman.authenticate,
+            lambda viewer, _operation: Context(viewer, self.world),
+        )
+        self.http = GraphQLEndpoint(*doors, page, max_body=max_body, origins=origins, streams=streams)
         self.sockets = GraphQLSockets(*doors, origins=origins, patience=patience)
         self.port = 0
 
@@ -217,8 +231,8 @@ class Api:
 async def serving(api: Api) -> AsyncIterator[Api]:
     """The application on a free port of loopback."""
     config = uvicorn.Config(
-        api, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off", ws="websockets-sansio",
-        timeout_graceful_shutdown=5,
+        api, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off", ws=DirectProtocol,
+        http=WholeProtocol, timeout_graceful_shutdown=5,
     )  # fmt: skip
     config.load()
     server = uvicorn.Server(config)
@@ -228,7 +242,7 @@ async def serving(api: Api) -> AsyncIterator[Api]:
     try:
         yield api
     finally:
-        await api.sockets.close_all()
+        await asyncio.gather(api.sockets.close_all(), api.http.streams.close_all())
         await _stop(server)
 
 

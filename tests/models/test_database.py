@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, select, text
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError, SQLAlchemyError
 
 from models import events, migrate, workspaces
 from models.base import now
-from models.database import Database
+from models.database import Database, is_passing
 from models.events import Event, NewEvent
 from models.workspaces import Organization, Workspace
+from tests.harness import migrated_sqlite
 
 
 @pytest.fixture
@@ -27,8 +27,9 @@ async def rung() -> list[set[str]]:
 
 @pytest.fixture
 async def database(tmp_path: Path, rung: list[set[str]]) -> AsyncIterator[Database]:
-    made = Database(f"sqlite+aiosqlite:///{tmp_path}/test.db", rung.append)
-    await migrate.upgrade(made.engine)
+    file = tmp_path / "test.db"
+    file.write_bytes(migrated_sqlite())
+    made = Database(f"sqlite+aiosqlite:///{file}", rung.append)
     yield made
     await made.close()
 
@@ -248,21 +249,14 @@ async def test_a_commit_that_fails_fails_its_whole_group(database: Database) -> 
     async def orphan() -> None:
         async with database.write() as session:
             await session.execute(text("PRAGMA defer_foreign_keys=ON"))
-            await session.execute(
-                text("INSERT INTO workspace VALUES ('wsp_x', 'org_none', 'x', 0, '2026-01-01')")
-                if await columns(session, "workspace") == 5
-                else text("INSERT INTO counter VALUES ('x', 0, 1)")
-            )
+            columns = "id, organization_id, name, will_active, created_at"
+            await session.execute(text(f"INSERT INTO workspace ({columns}) VALUES ('wsp_x', 'org_none', 'x', 0, '2026-01-01')"))
 
     results = await asyncio.gather(add(database, "a"), orphan(), add(database, "b"), return_exceptions=True)
     assert [isinstance(result, IntegrityError) for result in results] == [True, True, True]
     assert await names(database) == set()
     await add(database, "after")
     assert await names(database) == {"after"}
-
-
-async def columns(session: AsyncSession, table: str) -> int:
-    return len((await session.execute(text(f"PRAGMA table_info({table})"))).all())
 
 
 async def test_a_locked_database_is_waited_for(database: Database, tmp_path: Path) -> None:
@@ -308,3 +302,14 @@ async def test_closing_with_a_group_open_leaves_nothing_half(tmp_path: Path) -> 
     again = Database(f"sqlite+aiosqlite:///{tmp_path}/other.db")
     assert await names(again) == {"kept"}
     await again.close()
+
+
+async def test_a_connection_lost_under_a_shared_transaction_passes(database: Database) -> None:
+    with pytest.raises(PendingRollbackError) as caught:
+        async with database.write() as session:
+            await (await session.connection()).invalidate()
+            await session.execute(select(Organization))
+    assert is_passing(caught.value)
+    assert not is_passing(PendingRollbackError("a flush failed", code="7s2a"))
+    await add(database, "afterwards")
+    assert await names(database) == {"afterwards"}

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import delete, update
+from sqlalchemy import delete
 
 from models import events, workspaces
 from models.database import Database
-from models.events import CHANNEL, MESSAGE, Counter, Event, Filter, NewEvent, Pattern
+from models.events import CHANNEL, MESSAGE, Event, Filter, Floor, NewEvent, Pattern
 from models.workspaces import Workspace
 from tests.harness import database_of, settings_for
 
@@ -76,6 +76,7 @@ async def test_numbers_are_dense_and_per_workspace(database: Database) -> None:
     await asyncio.gather(*(writer() for _ in range(10)))
     for workspace_id in (one.id, two.id):
         found = await numbers(database, workspace_id)
+        assert await events.newest(database.reader, workspace_id) == len(found)
         assert found == list(range(1, len(found) + 1)) and found
         async with database.read() as session:
             assert await events.head(session, workspace_id) == len(found)
@@ -104,6 +105,7 @@ async def test_a_workspace_that_is_not_there_has_no_log(database: Database) -> N
         await write(database, new("wsp_none"))
     async with database.read() as session:
         assert (await events.head(session, "wsp_none"), await events.oldest(session, "wsp_none")) == (0, 1)
+        assert await events.newest(database.reader, "wsp_none") == 0
         assert await events.after(session, "wsp_none", 0, 10) == []
 
 
@@ -158,7 +160,7 @@ async def test_a_filter_means_the_same_in_sql_and_in_python(database: Database) 
     ]
     for text in texts:
         for channels, status in ((["SMS"], True), (["EMAIL", "SMS"], False), ([], True)):
-            where = Filter(patterns=[Pattern.parse(text)], message_channels=channels, channel_events=status)
+            where = Filter(patterns=[Pattern.parse(text)], message_channels=channels, kinds=[CHANNEL] if status else [])
             async with database.read() as session:
                 found = await events.page(session, mine.id, where, 0, 100)
             assert [event.seq for event in found] == [event.seq for event in everything if where.matches(event)], text
@@ -186,7 +188,7 @@ async def test_the_oldest_number_is_remembered(database: Database) -> None:
     await write(database, *(new(mine.id) for _ in range(5)))
     async with database.write() as session:
         await session.execute(delete(Event).where(Event.workspace_id == mine.id, Event.seq < 4))
-        await session.execute(update(Counter).where(Counter.workspace_id == mine.id).values(oldest=4))
+        session.add(Floor(workspace_id=mine.id, oldest=4))
     async with database.read() as session:
         assert await events.oldest(session, mine.id) == 4
     await write(database, new(mine.id))

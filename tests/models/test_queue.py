@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models import ids, lanes, queue, workers, workspaces
+from models import busy, ids, lanes, queue, waiting, workers, workspaces
 from models.base import now
 from models.connectors import Connector
 from models.database import Database
@@ -59,9 +60,16 @@ class Bench:
             updated_at=now(),
         )
 
-    async def claim(self, limit: int = 100, urgent: int = 100, worker: str = "w", lease: dt.timedelta = LEASE) -> list[Claim]:
+    async def claim(
+        self,
+        limit: int = 100,
+        urgent: int = 100,
+        worker: str = "w",
+        lease: dt.timedelta = LEASE,
+        suspect: bool = False,
+    ) -> list[Claim]:
         async with self.database.write() as session:
-            return await queue.claim(session, self.lane_id, worker, limit, urgent, lease)
+            return await queue.claim(session, self.lane_id, worker, limit, urgent, lease, suspect)
 
     async def jobs(self) -> dict[str, Job]:
         async with self.database.read() as session:
@@ -136,6 +144,47 @@ async def test_first_in_first_out_and_the_urgent_before(bench: Bench) -> None:
     while claims := await bench.claim(limit=1, urgent=1):
         order += [claim.message_id for claim in claims]
     assert order == [*otp, *high, *normal, *bulk]
+
+
+async def test_a_worker_has_one_suspect_at_a_time(bench: Bench) -> None:
+    first, second, third = await bench.put(queue.SUSPECT, 3)
+    normal = await bench.put(count=2)
+    assert [claim.message_id for claim in await bench.claim()] == normal
+    (mine,) = await bench.claim(suspect=True)
+    assert await bench.claim(suspect=True) == []
+    (anothers,) = await bench.claim(worker="v", suspect=True)
+    assert [mine.message_id, anothers.message_id] == [first, second]
+    async with bench.database.write() as session:
+        await queue.put_back(session, [Again(message_id=first, lane_id=bench.lane_id, run_at=None, tries=1)])
+    assert [claim.message_id for claim in await bench.claim(suspect=True)] == [first]
+    async with bench.database.write() as session:
+        await queue.finish(session, [first])
+    assert [claim.message_id for claim in await bench.claim(limit=0, suspect=True)] == [third]
+
+
+async def test_a_suspect_is_one_until_its_job_is_done(bench: Bench) -> None:
+    (message_id,) = await bench.put()
+    await bench.claim()
+    async with bench.database.write() as session:
+        lane_id, again = bench.lane_id, Again(message_id=message_id, lane_id=bench.lane_id, run_at=None, tries=1)
+        await queue.put_back(session, [replace(again, is_suspect=True)])
+    (lane,) = await busy.busy_lanes(bench.database.reader)
+    assert (lane.id, lane.top) == (lane_id, queue.SUSPECT)
+    async with bench.database.write() as session:
+        await waiting.hasten(session, bench.workspace_id, message_id, queue.HIGH, None)
+    assert await bench.claim() == []
+    (claim,) = await bench.claim(suspect=True)
+    assert (claim.message_id, claim.attempt) == (message_id, 2)
+
+
+async def test_a_suspect_keeps_to_the_limits_of_its_lane(bench: Bench) -> None:
+    (suspect,) = await bench.put(queue.SUSPECT)
+    (otp,) = await bench.put(queue.OTP)
+    await bench.put(count=2)
+    await bench.set(Lane, per_second=2.0, burst=2, tokens=2.0, tokens_at=now(), paused_until=now() + 60 * SECOND)
+    assert await bench.claim(suspect=True) == []
+    await bench.set(Lane, paused_until=None)
+    assert {claim.message_id for claim in await bench.claim(suspect=True)} == {otp, suspect}
 
 
 async def test_nobody_gets_a_job_twice(bench: Bench) -> None:
@@ -221,9 +270,9 @@ async def test_scheduled_jobs_wait_for_their_time(bench: Bench) -> None:
     (later,) = await bench.put(run_at=now() + 60 * SECOND)
     (due,) = await bench.put(run_at=now() - SECOND)
     assert await bench.claim() == []
+    next_due = await busy.next_due(bench.database.reader)
+    assert next_due is not None and next_due < now()
     async with bench.database.write() as session:
-        next_due = await queue.next_due(session)
-        assert next_due is not None and next_due < now()
         assert await queue.promote(session) == [(bench.workspace_id, due)]
         assert await queue.promote(session) == []
     assert [claim.message_id for claim in await bench.claim()] == [due]
@@ -243,15 +292,6 @@ async def test_overdue_jobs_are_taken_out_unless_they_are_on_their_way(bench: Be
     assert set(await bench.jobs()) == {flying, early}
 
 
-async def test_how_deep_a_lane_is(bench: Bench) -> None:
-    await bench.put(count=3)
-    await bench.put(run_at=now() + 60 * SECOND)
-    await bench.claim(limit=2, urgent=0)
-    async with bench.database.read() as session:
-        assert await queue.depth(session, bench.workspace_id, bench.lane_id) == (2, 2)
-        assert await queue.depth(session, "wsp_other", bench.lane_id) == (0, 0)
-
-
 async def test_busy_lanes_are_those_with_ready_jobs_the_most_urgent_first(bench: Bench) -> None:
     async with bench.database.write() as session:
         others = [(await plugged(session, bench.workspace_id, None)).id for _ in range(3)]
@@ -259,6 +299,5 @@ async def test_busy_lanes_are_those_with_ready_jobs_the_most_urgent_first(bench:
     await benches[0].put(queue.BULK, 5)
     await benches[1].put(queue.OTP)
     await benches[2].put(queue.HIGH, run_at=now() + 60 * SECOND)
-    async with bench.database.read() as session:
-        found = await queue.busy_lanes(session)
+    found = await busy.busy_lanes(bench.database.reader)
     assert [(lane.id, lane.top) for lane in found] == [(others[0], queue.OTP), (bench.lane_id, queue.BULK)]

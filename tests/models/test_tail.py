@@ -1,11 +1,11 @@
+"""Followers of a log: none misses a row, and none costs more than it must."""
+
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,182 +15,15 @@ from models import events, workspaces
 from models.base import Base
 from models.bell import Bell, events_of
 from models.database import Database
-from models.tail import CursorAhead, Follower, ResyncRequired, Tails
-from tests.brokers import Server, redis_server, until
-
-WS = "ws_1"
-POLL = 0.2
-
-
-@dataclass(frozen=True)
-class Entry:
-    workspace_id: str
-    seq: int
-
-
-class Ledger:
-    """A log whose rows become visible in number order, some time after their writer asked, as the database's do."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, list[Entry]] = {}
-        self.deleted = 0
-        self.reads = 0
-        self.down = False
-        self._turn = asyncio.Lock()
-
-    async def append(self, count: int = 1, workspace_id: str = WS) -> None:
-        async with self._turn:
-            await asyncio.sleep(0)
-            rows = self.rows.setdefault(workspace_id, [])
-            rows.extend(Entry(workspace_id, len(rows) + 1) for _ in range(count))
-
-    async def read(self, workspace_id: str, after: int, limit: int) -> Sequence[Entry]:
-        self.reads += 1
-        await self._travel()
-        start = max(after, self.deleted)
-        return self.rows.get(workspace_id, [])[start : start + limit]
-
-    async def head(self, workspace_id: str) -> int:
-        await self._travel()
-        return len(self.rows.get(workspace_id, []))
-
-    async def oldest(self, workspace_id: str) -> int:
-        await self._travel()
-        return self.deleted + 1
-
-    async def _travel(self) -> None:
-        await asyncio.sleep(0)
-        if self.down:
-            raise ConnectionError("the database is down")
+from models.tail import Tails
+from tests.brokers import until
+from tests.models.ledger import POLL, WS, Entry, Ledger, between, collect, ringing, tailing, take
 
 
 @pytest.fixture
 async def bell() -> AsyncIterator[Bell]:
-    bell = Bell("memory://")
-    await bell.start()
-    yield bell
-    await bell.stop()
-
-
-@asynccontextmanager
-async def tailing(
-    ledger: Ledger, bell: Bell, poll: float = POLL, ring_size: int = 4096, batch: int = 1000
-) -> AsyncIterator[Tails[Entry]]:
-    """Tails that must leave no task behind."""
-    tails = Tails(ledger.read, ledger.head, ledger.oldest, bell, poll=poll, ring_size=ring_size, batch=batch)
-    try:
-        yield tails
-    finally:
-        await tails.close()
-        assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("tail-")]
-
-
-async def take(follower: Follower[Entry], count: int) -> list[int]:
-    return [(await anext(follower)).seq for _ in range(count)]
-
-
-async def collect(tails: Tails[Entry], after: int | None, upto: int, workspace_id: str = WS) -> list[int]:
-    seen: list[int] = []
-    async with contextlib.aclosing(tails.follow(workspace_id, after)) as rows:
-        async for row in rows:
-            seen.append(row.seq)
-            if row.seq == upto:
-                break
-    return seen
-
-
-def between(after: int, upto: int) -> list[int]:
-    return list(range(after + 1, upto + 1))
-
-
-async def test_now_is_fixed_when_the_follower_is_handed_over(bell: Bell) -> None:
-    ledger = Ledger()
-    await ledger.append(7)
-    async with tailing(ledger, bell) as tails, tails.open(WS) as follower:
-        assert follower.seq == 7
-        await ledger.append(2)
-        async with tails.open(WS) as later:
-            assert later.seq == 9
-            await ledger.append()
-            assert await take(follower, 3) == [8, 9, 10]
-            assert await take(later, 1) == [10]
-        assert follower.seq == 10
-
-
-async def test_an_empty_log_is_followed_from_its_beginning(bell: Bell) -> None:
-    ledger = Ledger()
-    async with tailing(ledger, bell) as tails, tails.open(WS) as follower, tails.open(WS, 0) as other:
-        assert follower.seq == 0
-        await ledger.append()
-        assert await take(follower, 1) == await take(other, 1) == [1]
-
-
-async def test_resumes_exactly_at_every_cursor(bell: Bell) -> None:
-    """With a ring of 32 of 150 rows the cursors lie behind it, on its edge and inside it."""
-    ledger = Ledger()
-    await ledger.append(150)
-    async with tailing(ledger, bell, ring_size=32, batch=10) as tails:
-        seen = await asyncio.gather(*(collect(tails, after, 160) for after in range(151)), *[add_later(ledger, 10)])
-        assert seen[:-1] == [between(after, 160) for after in range(151)]
-        for after in range(150):
-            assert await collect(tails, after, 160) == between(after, 160)
-
-
-async def add_later(ledger: Ledger, count: int) -> None:
-    await asyncio.sleep(0.05)
-    await ledger.append(count)
-
-
-@pytest.mark.parametrize("after", [8, 1_000_000, 2**63])
-async def test_a_cursor_beyond_the_head_is_refused(bell: Bell, after: int) -> None:
-    ledger = Ledger()
-    await ledger.append(7)
-    async with tailing(ledger, bell) as tails:
-        with pytest.raises(CursorAhead) as refused:
-            async with tails.open(WS, after):
-                pass
-        assert isinstance(refused.value, ValueError)
-        assert (refused.value.after, refused.value.head) == (after, 7)
-        assert tails.get(WS) is None
-        assert ledger.reads == 0
-
-
-@pytest.mark.parametrize("after", [-1, 0, 4])
-async def test_a_cursor_older_than_the_log_says_so(bell: Bell, after: int) -> None:
-    ledger = Ledger()
-    await ledger.append(9)
-    ledger.deleted = 5
-    async with tailing(ledger, bell) as tails:
-        with pytest.raises(ResyncRequired) as refused:
-            async with tails.open(WS, after):
-                pass
-        assert refused.value.oldest_seq == 6
-        assert tails.get(WS) is None
-        assert await collect(tails, 5, 9) == [6, 7, 8, 9]
-
-
-@pytest.mark.parametrize(("deleted", "oldest"), [(400, 401), (600, 601)])
-async def test_a_follower_overtaken_by_retention_says_so(bell: Bell, deleted: int, oldest: int) -> None:
-    ledger = Ledger()
-    await ledger.append(600)
-    async with tailing(ledger, bell, ring_size=8) as tails, tails.open(WS, 0) as follower:
-        assert await take(follower, 200) == between(0, 200)
-        ledger.deleted = deleted
-        with pytest.raises(ResyncRequired) as refused:
-            await take(follower, 1)
-        assert refused.value.oldest_seq == oldest
-
-
-async def test_a_hole_in_the_log_is_never_passed_in_silence(bell: Bell) -> None:
-    ledger = Ledger()
-    await ledger.append(3)
-    async with tailing(ledger, bell) as tails, tails.open(WS) as follower:
-        await asyncio.sleep(0.01)
-        ledger.deleted = 5
-        await ledger.append(4)
-        with pytest.raises(ResyncRequired) as refused:
-            await take(follower, 1)
-        assert refused.value.oldest_seq == 6
+    async with ringing() as rung:
+        yield rung
 
 
 async def test_ten_first_followers_at_once_share_one_tailer(bell: Bell) -> None:
@@ -437,82 +270,3 @@ async def test_a_ring_does_not_wait_for_the_poll(bell: Bell) -> None:
             await ledger.append()
             bell.ring(events_of(WS))
             assert await asyncio.wait_for(take(follower, 1), 1) == [seq]
-
-
-@pytest.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[Server]:
-    server = redis_server(tmp_path)
-    await server.start()
-    yield server
-    await server.stop()
-
-
-@asynccontextmanager
-async def two_processes(url: str) -> AsyncIterator[tuple[Bell, Bell]]:
-    """The bells of a process that writes and of one that follows."""
-    bells = Bell(url, ping=0.1, deaf_after=0.5), Bell(url, ping=0.1, deaf_after=0.5)
-    for bell in bells:
-        await bell.start()
-    try:
-        yield bells
-    finally:
-        for bell in bells:
-            await bell.stop()
-
-
-async def faults(redis: Server, healthy: Callable[[], bool]) -> None:
-    await asyncio.sleep(0.2)
-    await redis.stop()
-    await redis.start()
-    await asyncio.sleep(0.2)
-    redis.freeze()
-    await asyncio.sleep(0.3)
-    redis.thaw()
-    await asyncio.sleep(0.2)
-    await redis.stop()
-    await asyncio.sleep(0.5)
-    await redis.start()
-    await until(healthy)
-
-
-async def test_no_gap_and_no_double_whatever_redis_does(redis: Server) -> None:
-    ledger = Ledger()
-    async with two_processes(f"redis://127.0.0.1:{redis.port}") as (writer, reader), tailing(ledger, reader) as tails:
-        async with tails.open(WS) as follower:
-            await until(lambda: writer.healthy and reader.healthy)
-            seen: list[int] = []
-            lags: list[float] = []
-            written: dict[int, float] = {}
-            reading = asyncio.create_task(note(follower, seen, lags, written))
-            disturbing = asyncio.create_task(faults(redis, lambda: writer.healthy and reader.healthy))
-            while not disturbing.done():
-                await ledger.append()
-                written[len(ledger.rows[WS])] = asyncio.get_running_loop().time()
-                writer.ring(events_of(WS))
-                await asyncio.sleep(0.002)
-            await disturbing
-            await until(lambda: len(seen) == len(written), within=POLL + 0.3)
-            reading.cancel()
-            await asyncio.wait({reading})
-            assert seen == between(0, len(written))
-            assert max(lags) < POLL + 0.3
-            await ledger.append()
-            writer.ring(events_of(WS))
-            await asyncio.wait_for(take(follower, 1), POLL + 0.1)
-
-
-async def note(follower: Follower[Entry], seen: list[int], lags: list[float], written: dict[int, float]) -> None:
-    async for row in follower:
-        seen.append(row.seq)
-        lags.append(asyncio.get_running_loop().time() - written.get(row.seq, float("inf")) if row.seq in written else 0.0)
-
-
-async def test_a_ring_crosses_processes_long_before_the_poll(redis: Server) -> None:
-    ledger = Ledger()
-    async with two_processes(f"redis://127.0.0.1:{redis.port}") as (writer, reader):
-        async with tailing(ledger, reader, poll=60) as tails, tails.open(WS) as follower:
-            await until(lambda: writer.healthy and reader.healthy)
-            for seq in range(1, 50):
-                await ledger.append()
-                writer.ring(events_of(WS))
-                assert await asyncio.wait_for(take(follower, 1), 1) == [seq]

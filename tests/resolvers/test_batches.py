@@ -150,7 +150,7 @@ async def test_a_thousand_messages_take_as_many_statements_as_ten(idle: Gateway)
         for engine in engines:
             event.remove(engine, "before_cursor_execute", seen)
         assert counts(batch) == {"QUEUED": size}
-        taken[size] = [statement.split(" VALUES")[0] for statement in statements]
+        taken[size] = [statement.split(" VALUES")[0].split(" IN (")[0] for statement in statements]
     assert taken[1_000] == taken[10]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from channels import BY_REF
 from models import connectors as rows
 from tests import make
 from tests.harness import Gateway
@@ -74,6 +75,26 @@ EVERY: list[tuple[Json, str, str, Json]] = [
 ]
 
 
+async def test_birds_own_example_plugs_an_sms_channel_in(gateway: Gateway) -> None:
+    """Its words for the template, the kind of traffic and the inbox, and what it knows of a channel that is there."""
+    use_case = {"useCaseId": "be123b02-0000-4000-8000-000000000000"}
+    arguments = {"phoneNumberId": "2cffb55c-0000-4000-8000-000000000000", "channelMessageType": "promotional"}
+    channel = {"workspaceId": "3fa85f64-5717-4562-b3fc-2c963f66afa6", "channelId": "a1405560-c8d3-4b1a-877d-3f449ad95352"}
+    known = {**arguments, **channel, "baseUrl": "http://127.0.0.1:9"}
+    given = {"templateRef": "sms-messagebird:1", "securityArguments": {"bird": {"accessKey": "bird-access-key"}}}
+    assert await refused(gateway, name="My SMS", **given, arguments={**known, "tenDlc": True}) == [
+        ("INVALID_CONNECTOR_DATA", ["input", "arguments"], "useCaseId is required for 10DLC numbers")
+    ]
+    payload = await create(
+        gateway, name="My SMS", **given, conversational=True, arguments={**known, "tenDlc": True, **use_case}
+    )
+    assert payload["userErrors"] == []
+    made = payload["connector"]
+    assert (made["channelType"], made["provider"], made["conversational"]) == ("SMS", "BIRD", True)
+    expected = {**known, **use_case, "tenDlc": True, "channelMessageType": "PROMOTIONAL", "accessKey": "****"}
+    assert made["config"] == expected
+
+
 async def test_every_provider_can_be_plugged_in(gateway: Gateway) -> None:
     for config, channel, provider, shown in EVERY:
         made = await make.connector(gateway, "One", config=config)
@@ -112,7 +133,7 @@ async def test_everything_that_is_wrong_is_said_at_once_each_with_its_path(gatew
     assert messages[6] == "smtpHost: must be a host name or an IP address, without scheme, port or path"
     assert messages[7] == "smtpPort: must be a whole number from 1 to 65535"
     assert messages[8].startswith("fromAddress: must be an e-mail address: ")
-    assert messages[9] == "colour: is not a setting of this template"
+    assert messages[9] == "colour: is not a setting of email-smtp:1"
     assert messages[2] == "priority must be 0 or more; 0 is tried first."
 
 
@@ -191,13 +212,11 @@ async def test_a_connector_needs_one_configuration_object(gateway: Gateway) -> N
 
 
 async def test_an_unknown_template_is_answered_with_those_there_are(gateway: Gateway) -> None:
-    known = "the templates are email-smtp:1, simulator:1, sms-twilio:1, telegram:1, whatsapp:1."
+    known = f"the templates are {', '.join(sorted(BY_REF))}."
     path = ["input", "templateRef"]
     for ref in ("fax:1", "", "email-smtp:2", "EMAIL-SMTP:1", "__proto__", "email-smtp:1 "):
         found = await refused(gateway, name="Fax", templateRef=ref, arguments={})
         assert found == [("VALIDATION_ERROR", path, f"There is no such template; {known}")]
-    found = await refused(gateway, name="Line", templateRef="line:1", arguments={"x": 1})
-    assert found == [("VALIDATION_ERROR", path, f"LINE is not available yet; {known}")]
 
 
 async def test_reserved_words_are_no_names_and_no_keys(gateway: Gateway) -> None:

@@ -11,13 +11,13 @@ from sqlalchemy import select
 
 from channels.base import DeliveryStatus, Report
 from channels.errors import FailureKind, SendError
-from delivery import receipts
 from models import connectors, queue, redaction
 from models.base import now
 from models.messages import Attempt, Message
 from models.queue import Job
 from models.receipts import Receipt
 from tests.harness import Gateway, Json, running, settings_for
+from tests.sending import hear
 from tests.simulated import count, everything, message_of, plug, send, until
 
 UPDATE = """mutation($input: MessageUpdateInput!) { messageUpdate(input: $input) {
@@ -294,7 +294,7 @@ async def report(gateway: Gateway, connector_id: str, provider_id: str, status: 
         failure=said if status == "FAILED" else None,
         raw={"to": "ada.lovelace"},
     )
-    await receipts.take(gateway.application.database, connector, told)
+    await hear(gateway, connector, told)
 
 
 async def test_a_deleted_message_keeps_its_story_and_loses_its_content(gateway: Gateway) -> None:

@@ -109,10 +109,6 @@ def test_which_way_must_be_clear() -> None:
     assert refused(replace(PLAIN, connector_id="con_x", routing_key="rk_x")) == [("routingKey", "VALIDATION_ERROR")]
 
 
-def test_no_sender_id_is_approved_yet() -> None:
-    assert refused(replace(PLAIN, sender_id="sid_x")) == [("senderId", "SENDER_ID_NOT_APPROVED")]
-
-
 def test_a_request_is_known_again_whatever_its_key() -> None:
     first = replace(PLAIN, idempotency_key="a", metadata={"x": 1, "y": 2}, scheduled_at=dt.datetime(2030, 1, 1, tzinfo=dt.UTC))
     same = replace(first, idempotency_key="b", metadata={"y": 2, "x": 1})

@@ -13,8 +13,9 @@ from channels import BY_REF
 from models.base import now
 from models.messages import Message
 from models.queue import Job
+from tests import lab
 from tests.harness import POSTGRESQL, Gateway, running, settings_for
-from tests.sending import CREATE, SEND, change, log_of, message, plug, script, send, settled, stored, try_send
+from tests.sending import CREATE, SEND, change, log_of, message, plug, send, settled, stored, try_send
 
 Json = Any
 
@@ -131,6 +132,18 @@ async def test_scopes(idle: Gateway) -> None:
     assert (await stored(idle))["message"] == 3
 
 
+async def test_who_may_send_nothing_learns_nothing_of_connectors(idle: Gateway) -> None:
+    made, other = await connector(idle), await idle.workspace("other")
+    for named in (made["id"], "con_none"):
+        given = {"to": "x", "body": "b", "connectorId": named}
+        answer = await idle.post(SEND, {"input": given}, idle.token("read:*", workspace=other))
+        (error,) = answer["errors"]
+        assert (error["extensions"]["code"], error["extensions"]["requiredScope"]) == ("FORBIDDEN", "send:*")
+        payload = await try_send(idle, idle.token("send:sms", workspace=other), **given)
+        assert only(payload) == ("CONNECTOR_NOT_FOUND", ["input", "connectorId"])
+    assert await stored(idle) == NOTHING
+
+
 async def test_another_workspaces_connector_is_not_there(idle: Gateway) -> None:
     made = await connector(idle)
     stranger = idle.token(workspace=await idle.workspace("other"))
@@ -199,7 +212,7 @@ async def test_a_scheduled_message_waits_for_its_time(gateway: Gateway) -> None:
     statuses = [entry["status"] for entry in found["timeline"]]
     assert statuses == ["SCHEDULED", "QUEUED", "PROCESSING", "SENT", "DELIVERED"]
     sent_at = dt.datetime.fromisoformat(found["sentAt"])
-    assert dt.timedelta(0) <= sent_at - at < dt.timedelta(seconds=1.5)
+    assert dt.timedelta(0) <= sent_at - at < dt.timedelta(seconds=5)
 
 
 async def test_a_time_that_has_passed_means_now(gateway: Gateway) -> None:
@@ -212,15 +225,16 @@ async def test_a_time_that_has_passed_means_now(gateway: Gateway) -> None:
         assert [entry["status"] for entry in found["timeline"]] == ["QUEUED", "PROCESSING", "SENT", "DELIVERED"]
 
 
-async def test_what_is_not_sent_in_its_validity_expires(gateway: Gateway) -> None:
-    made = await plug(gateway)
-    message_id = await send(gateway, validitySeconds=1, metadata=script("unavailable"))
-    await change(gateway, made["id"], enabled=False)
-    found = await settled(gateway, message_id, "EXPIRED")
+async def test_what_is_not_sent_in_its_validity_expires(idle: Gateway) -> None:
+    made = await connector(idle)
+    message_id = await send(idle, validitySeconds=1)
+    await change(idle, made["id"], enabled=False)
+    async with lab.working(idle):
+        found = await settled(idle, message_id, "EXPIRED")
     assert found["failure"]["code"] == "MESSAGE_EXPIRED" and found["failure"]["kind"] == "EXPIRED"
     assert found["failure"]["isRetryable"] is False
-    assert (await stored(gateway))["job"] == 0
-    last = (await log_of(gateway))[-1]
+    assert (await stored(idle))["job"] == 0
+    last = (await log_of(idle))[-1]
     assert (last.type, last.payload["previousStatus"]) == ("simulator.expired", "QUEUED")
 
 

@@ -73,7 +73,7 @@ def test_a_page_knows_what_lies_around_it(
     asked = PageArguments(**arguments)
     page = cut(found, asked.window(CURSORS, "list"), asked, str, lambda: len(found))
     assert (page.rows, page.has_next, page.has_previous) == (rows, has_next, has_previous)
-    assert page.cursors == [str(row) for row in rows]
+    assert [page.cursor(row) for row in page.rows] == [str(row) for row in rows]
 
 
 def test_only_numbered_pages_have_a_number() -> None:

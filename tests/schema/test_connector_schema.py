@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from channels import PROVIDERS
-from channels.planned import PLANNED
+from pydantic.alias_generators import to_camel
+
+from channels import BY_REF, PROVIDERS
 from resolvers.configs import secret_names
 from schema.configs import INPUTS
 from tests import make
@@ -13,14 +15,14 @@ from tests.harness import Gateway
 
 Json = Any
 CATALOGUE = """query($c: ChannelType, $i: Boolean) { connectorTemplates(channel: $c, includeInternal: $i) {
-  ref slug version channel provider title documentationUrl releaseStatus available configSchema
+  ref slug version channel provider title documentationUrl releaseStatus configSchema
   capabilities { text subject media templates maxTextLength verifiesWithoutSending }
   fields { name type title help isRequired isSecret default example allowedValues } } }"""
 FIELDS = "query($id: ID!) { connector(id: $id) { configFields { name value isSecret isSet fingerprint updatedAt } } }"
 
 
 async def templates(gateway: Gateway, **arguments: Json) -> dict[str, Json]:
-    found = (await gateway.gql(CATALOGUE, **arguments))["connectorTemplates"]
+    found = (await gateway.gql(CATALOGUE, gateway.token(admin=True), **arguments))["connectorTemplates"]
     return {template["ref"]: template for template in found}
 
 
@@ -29,36 +31,38 @@ async def fields(gateway: Gateway, connector_id: str) -> dict[str, Json]:
     return {field["name"]: field for field in found}
 
 
+SOURCES = {
+    "email-smtp:1": "EMAIL",
+    "email-messagebird:1": "EMAIL",
+    "sms-twilio:1": "SMS",
+    "sms-messagebird:1": "SMS",
+    "whatsapp:1": "WHATSAPP",
+    "telegram:1": "TELEGRAM",
+    "instagram:1": "INSTAGRAM",
+    "facebook:1": "FACEBOOK",
+    "line:1": "LINE",
+}
+
+
 async def test_every_channel_of_the_source_systems_has_a_template(gateway: Gateway) -> None:
     found = await templates(gateway)
-    assert {ref: (template["channel"], template["available"]) for ref, template in found.items()} == {
-        "email-smtp:1": ("EMAIL", True),
-        "sms-twilio:1": ("SMS", True),
-        "whatsapp:1": ("WHATSAPP", True),
-        "telegram:1": ("TELEGRAM", True),
-        "simulator:1": ("SIMULATOR", True),
-        "sms-messagebird:1": ("SMS", False),
-        "email-messagebird:1": ("EMAIL", False),
-        "instagram:1": ("INSTAGRAM", False),
-        "facebook:1": ("FACEBOOK", False),
-        "line:1": ("LINE", False),
-    }
+    channels = {ref: template["channel"] for ref, template in found.items()}
+    assert channels | SOURCES == channels
+    assert set(found) == set(BY_REF)
     for template in found.values():
         assert template["ref"] == f"{template['slug']}:{template['version']}" and template["title"]
         assert template["documentationUrl"] is None or template["documentationUrl"].startswith("https://")
-        if not template["available"]:
-            assert (template["fields"], template["configSchema"]) == ([], {"type": "object"})
-            assert template["capabilities"]["text"] is False
-    assert list(await templates(gateway, c="SMS")) == ["sms-twilio:1", "sms-messagebird:1"]
-    assert list(await templates(gateway, c="DISCORD")) == []
+    of_sms = await templates(gateway, c="SMS")
+    assert of_sms == {ref: template for ref, template in found.items() if template["channel"] == "SMS"}
+    assert await templates(gateway, c="SLACK") == {ref: found[ref] for ref in channels if channels[ref] == "SLACK"}
     assert await templates(gateway, i=True) == found
 
 
 async def test_a_template_is_found_by_its_ref(gateway: Gateway) -> None:
-    text = "query($r: String!) { connectorTemplate(ref: $r) { ref available } }"
+    text = "query($r: String!) { connectorTemplate(ref: $r) { ref } }"
     for ref, expected in (
-        ("email-smtp:1", {"ref": "email-smtp:1", "available": True}),
-        ("line:1", {"ref": "line:1", "available": False}),
+        ("email-smtp:1", {"ref": "email-smtp:1"}),
+        ("email-messagebird:1", {"ref": "email-messagebird:1"}),
         ("email-smtp", None),
         ("email-smtp:2", None),
         ("", None),
@@ -73,7 +77,11 @@ async def test_a_template_answers_the_table_of_its_settings(gateway: Gateway) ->
         ref: {field["name"]: (field["type"], field["isRequired"], field["isSecret"]) for field in found[ref]["fields"]}
         for ref in ("email-smtp:1", "telegram:1")
     }
-    assert table["telegram:1"] == {"botToken": ("string", True, True), "baseUrl": ("string", False, False)}
+    assert table["telegram:1"] == {
+        "botToken": ("string", True, True),
+        "receiveMessages": ("boolean", False, False),
+        "baseUrl": ("string", False, False),
+    }
     assert table["email-smtp:1"] == {
         "smtpHost": ("string", True, False),
         "smtpPort": ("integer", False, False),
@@ -107,28 +115,33 @@ async def test_a_template_answers_the_table_of_its_settings(gateway: Gateway) ->
 
 async def test_the_json_schema_agrees_with_the_fields(gateway: Gateway) -> None:
     for template in (await templates(gateway)).values():
-        if template["available"]:
-            schema = template["configSchema"]
-            assert list(schema["properties"]) == [field["name"] for field in template["fields"]]
-            assert schema.get("required", []) == [field["name"] for field in template["fields"] if field["isRequired"]]
-            assert schema["additionalProperties"] is False
-            sealed = [name for name, rule in schema["properties"].items() if "writeOnly" in str(rule)]
-            assert sealed == [field["name"] for field in template["fields"] if field["isSecret"]]
+        schema = template["configSchema"]
+        assert list(schema["properties"]) == [field["name"] for field in template["fields"]]
+        assert schema.get("required", []) == [field["name"] for field in template["fields"] if field["isRequired"]]
+        assert schema["additionalProperties"] is False
+        sealed = [name for name, rule in schema["properties"].items() if "writeOnly" in str(rule)]
+        assert sealed == [field["name"] for field in template["fields"] if field["isSecret"]]
 
 
 def test_every_provider_has_a_typed_input_and_no_ref_is_taken_twice() -> None:
-    assert list(INPUTS) == [provider.about.key for provider in PROVIDERS]
-    refs = [about.ref for about in (*(provider.about for provider in PROVIDERS), *PLANNED)]
-    assert len(refs) == len(set(refs))
-    keys = [about.key for about in (*(provider.about for provider in PROVIDERS), *PLANNED)]
-    assert len(keys) == len(set(keys))
-    assert {provider.about.key: sorted(secret_names(provider)) for provider in PROVIDERS} == {
-        "smtp": ["password"],
-        "twilio": ["apiKeySecret", "authToken"],
-        "whatsappCloud": ["accessToken", "appSecret", "verifyToken"],
-        "telegramBot": ["botToken"],
-        "simulator": ["apiKey"],
-    }
+    assert set(INPUTS) == {provider.about.key for provider in PROVIDERS}
+    assert len(BY_REF) == len(PROVIDERS)
+
+
+def test_versions_of_a_template_share_what_it_is_known_by() -> None:
+    kinds = {(about.slug, about.key, about.channel, about.provider) for about in (provider.about for provider in PROVIDERS)}
+    assert len({slug for slug, *_ in kinds}) == len(kinds) == len({key for _, key, *_ in kinds})
+
+
+SOUNDS_SECRET = re.compile(r"(?i)secret|password|token|privateKey|signingKey|apiKey$|webhookUrl")
+IN_THE_OPEN = {("twilio", "apiKeySid"), ("vonage", "apiKey")}
+
+
+def test_whatever_sounds_like_a_secret_is_one() -> None:
+    for provider in PROVIDERS:
+        names = {to_camel(name) for name in provider.model_fields}
+        suspected = {(provider.about.key, name) for name in names if SOUNDS_SECRET.search(name)} - IN_THE_OPEN
+        assert {name for _key, name in suspected} <= secret_names(provider), provider.about.key
 
 
 async def test_a_secret_shows_as_stars_in_the_shape_it_has(gateway: Gateway) -> None:

@@ -115,6 +115,8 @@ def chain(length: int, spreads: int = 2) -> str:
         ("{ items(first: 100) { children(first: 100) { id } } }", "cost"),
         ("{ items { children { children { children { id } } } } }", "cost"),
         ("{ items(last: 99999999999999999999) { id } }", "cost"),
+        ("{ arg(x: " + "9" * 5_000 + ") }", "a number of more than 400 digits"),
+        ("query($x: Float = 1." + "9" * 5_000 + ") { plain }", "a number of more than 400 digits"),
         ("{ nodes(ids: [" + "1 " * 101 + "]) { ... on Item { children(first: 100) { id } } } }", "cost"),
         ("{ " + " ".join(f"s{n}: __schema {{ queryType {{ name }} }}" for n in range(6)) + " }", "cost"),
         (" ".join(f"query Q{n} {{ plain }}" for n in range(6)), "operations"),
@@ -191,6 +193,20 @@ def test_memory_for_large_texts_is_bounded() -> None:
     assert documents.misses == 5
 
 
+def test_memory_for_long_comments_is_bounded() -> None:
+    documents = Documents(SCHEMA, Limits(remembered_tokens=2_500))
+    texts = [f"{{ plain }} # {n} {'💥' * 99_000}" for n in range(4)]
+    for text in texts:
+        documents.select(Request(text, extensions=persisted(text)))
+        assert refused(documents, None, extensions=persisted(text))[0] == "PERSISTED_QUERY_NOT_FOUND"
+    misses = documents.misses
+    documents.select(Request(texts[3]))
+    documents.select(Request(texts[2]))
+    assert documents.misses == misses
+    documents.select(Request(texts[1]))
+    assert documents.misses == misses + 1
+
+
 def test_refused_texts_push_nothing_out() -> None:
     documents = Documents(SCHEMA, Limits(remembered=2))
     documents.select(Request("{ plain }"))
@@ -220,6 +236,55 @@ def test_persisted_queries(documents: Documents) -> None:
 def test_malformed_persisted_queries(documents: Documents, value: object) -> None:
     for query in None, "{ plain }":
         assert refused(documents, query, extensions={"persistedQuery": value})[0] == "BAD_USER_INPUT"
+
+
+LISTED = {"one": "{ plain }", "deadbeef": "query Two { arg(x: 2) }"}
+
+
+def test_listed_operations_are_known_by_their_ids() -> None:
+    documents = Documents(SCHEMA, Limits(remembered=1), LISTED)
+    assert documents.unusable() == {}
+    first = documents.select(Request(document_id="one"))
+    assert documents.select(Request(extensions={"persistedQuery": {"version": 1, "sha256Hash": "deadbeef"}})).name == "Two"
+    assert documents.select(Request(document_id="sha256:deadbeef")).name == "Two"
+    text, id_of_another = "{ plain }", {"persistedQuery": {"version": 1, "sha256Hash": "deadbeef"}}
+    assert refused(documents, text, extensions=id_of_another)[0] == "BAD_USER_INPUT"
+    assert documents.select(Request(LISTED["deadbeef"], extensions=id_of_another)).name == "Two"
+    assert refused(documents, None, document_id="two") == ("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound")
+    assert refused(documents, text, document_id="one")[0] == "BAD_USER_INPUT"
+    assert documents.select(Request(text)).kind is first.kind
+
+
+def test_a_registered_hash_is_an_id_too(documents: Documents) -> None:
+    text = "{ plain }"
+    documents.select(Request(text, extensions=persisted(text)))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    assert documents.select(Request(document_id=f"sha256:{digest}")) is documents.select(Request(document_id=digest))
+
+
+def test_nothing_but_the_list_runs_where_that_is_wanted() -> None:
+    documents = Documents(SCHEMA, listed=LISTED, listed_only=True)
+    assert documents.select(Request(document_id="one")) is documents.select(Request("{ plain }"))
+    documents.select(Request("{ plain }", extensions=persisted("{ plain }")))
+    sentence = "This server runs the operations of its list only."
+    for text in "{plain}", "{ plain } # twice", "mutation { touch }", get_introspection_query(), "{":
+        assert refused(documents, text) == ("PERSISTED_QUERY_NOT_FOUND", sentence)
+        assert refused(documents, text, extensions=persisted(text)) == ("PERSISTED_QUERY_NOT_FOUND", sentence)
+        assert refused(documents, None, extensions=persisted(text))[0] == "PERSISTED_QUERY_NOT_FOUND"
+
+
+def test_an_empty_list_runs_nothing() -> None:
+    documents = Documents(SCHEMA, listed={}, listed_only=True)
+    assert refused(documents, "{ plain }")[0] == "PERSISTED_QUERY_NOT_FOUND"
+
+
+def test_listed_operations_that_may_not_run_are_named() -> None:
+    documents = Documents(SCHEMA, listed={**LISTED, "old": "{ gone }", "broken": "{"})
+    assert documents.unusable() == {
+        "old": "Cannot query field 'gone' on type 'Query'.",
+        "broken": "Syntax Error: Expected Name, found <EOF>.",
+    }
+    assert refused(documents, None, document_id="old")[0] == "GRAPHQL_VALIDATION_FAILED"
 
 
 def test_no_query(documents: Documents) -> None:

@@ -1,0 +1,1 @@
+"""What carries hints between processes, each imported where it is used."""
