@@ -27,7 +27,8 @@ from tests.operations import Operations
 
 CHANGING = frozenset({"metrics", "connectorMetrics", "rateLimits"})  # what is so only at one moment
 OURS = re.compile(
-    r'"[a-z]{2,5}_[0-9A-Za-z_-]{8,}"|"[^"]*\d{4}-\d\d-\d\dT[^"]*"|[0-9a-f]{32}|"(?:duration|deliveryTime)Ms":[\d.]+|"whsec_[^"]+"'
+    r'"[a-z]{2,5}_[0-9A-Za-z_-]{8,}"|"[^"]*\d{4}-\d\d-\d\dT[^"]*"|[0-9a-f]{32}|"whsec_[^"]+"'
+    r'|"(?:(?:duration|deliveryTime)Ms|remaining)":[\d.]+'
 )
 
 
