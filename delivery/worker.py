@@ -214,7 +214,7 @@ class Worker:
         promised = sum(max(common, urgent) for _lane, common, urgent in wanted)
         self._promised += promised
         try:
-            async with self._database.write() as session:
+            async with self._database.write(urgent=only_urgent) as session:
                 claims = []
                 for lane, common, urgent in wanted:
                     limit = 0 if only_urgent else common

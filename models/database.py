@@ -1,7 +1,7 @@
 """Sessions. Reading is many at once; a process writes through one connection whose waiting callers share a transaction.
 
 Group commit: whoever waits for the writer joins the open transaction, each but the first inside a savepoint of its own, and
-the last of the group commits for all. Nobody's `write()` block returns before that commit has, so what it answered is stored.
+the last of the group commits for all. The urgent come first, and do not wait for others to join them. Nobody's `write()` block returns before that commit has, so what it answered is stored.
 The group's events are numbered together just before the commit, so a workspace's counter is held for moments only, however
 many processes write. On SQLite one writing connection also keeps clear of the WAL-reset fault before 3.51.3, which needs two.
 """
@@ -23,6 +23,7 @@ from models import audit, events, sqlite
 from models.audit import NewEntry
 from models.events import NewEvent
 from models.reader import Reader
+from models.turns import Turns
 
 GROUP = 256
 READERS = 4
@@ -61,9 +62,10 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncSession]:
-        """One transaction: committed when the block ends well, undone when it raises, and only then rung."""
-        async with self._writer.session() as session:
+    async def write(self, urgent: bool = False) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed when the block ends well, undone when it raises, and only then rung. It is `urgent` when
+        somebody waits for its end."""
+        async with self._writer.session(urgent) as session:
             yield session
 
     async def close(self) -> None:
@@ -79,6 +81,7 @@ class _Group:
     def __init__(self, connection: AsyncConnection) -> None:
         self.connection = connection
         self.size = 0
+        self.is_urgent = False
         self.events: list[NewEvent] = []
         self.entries: list[NewEntry] = []
         self.rung: set[str] = set()
@@ -89,13 +92,12 @@ class _Writer:
     def __init__(self, engine: AsyncEngine, database: Database) -> None:
         self._engine = engine
         self._database = database
-        self._turn = asyncio.Lock()
-        self._waiting = 0
+        self._turns = Turns()
         self._group: _Group | None = None
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[AsyncSession]:
-        group = await self._join()
+    async def session(self, urgent: bool) -> AsyncIterator[AsyncSession]:
+        group = await self._join(urgent)
         mode: JoinTransactionMode = "rollback_only" if group.size == 1 else "create_savepoint"  # the first may undo it all
         session = AsyncSession(group.connection, expire_on_commit=False, join_transaction_mode=mode)
         done = False
@@ -107,29 +109,30 @@ class _Writer:
             await asyncio.shield(asyncio.ensure_future(self._leave(group, session, done)))
         await asyncio.shield(group.committed)
 
-    async def _join(self) -> _Group:
+    async def _join(self, urgent: bool) -> _Group:
         """Wait for the turn; the open group, or a new one."""
-        self._waiting += 1
         try:
-            await self._turn.acquire()
+            await self._turns.take(urgent)
         except asyncio.CancelledError:
-            self._waiting -= 1
             await asyncio.shield(asyncio.ensure_future(self._relieve()))
             raise
-        self._waiting -= 1
         try:
             group = self._group or await self._begin()
         except BaseException:
-            self._turn.release()
+            self._turns.pass_on()
             raise
         group.size += 1
+        group.is_urgent |= urgent
         return group
 
     async def _relieve(self) -> None:
         """Commit a group whose last member left that to one who then did not come."""
-        async with self._turn:
-            if self._group is not None and not self._waiting:
+        await self._turns.take(urgent=True)
+        try:
+            if self._group is not None and self._is_complete(self._group):
                 await self._commit(self._group)
+        finally:
+            self._turns.pass_on()
 
     async def _begin(self) -> _Group:
         connection = await self._engine.connect()
@@ -152,12 +155,15 @@ class _Writer:
             elif group.size == 1:
                 await self._disband(group, None)
                 return
-            if not self._waiting or group.size >= GROUP:
+            if self._is_complete(group):
                 await self._commit(group)
         except Exception as error:  # whatever it is, and drivers raise more than SQLAlchemy wraps, the group is at its end
             await self._disband(group, error)
         finally:
-            self._turn.release()
+            self._turns.pass_on()
+
+    def _is_complete(self, group: _Group) -> bool:
+        return group.size >= GROUP or not self._turns.is_awaited(only_by_due=group.is_urgent)
 
     async def _commit(self, group: _Group) -> None:
         try:
@@ -184,9 +190,12 @@ class _Writer:
             await group.connection.close()
 
     async def close(self) -> None:
-        async with self._turn:
+        await self._turns.take(urgent=True)
+        try:
             if self._group is not None:
                 await self._group.connection.close()
+        finally:
+            self._turns.pass_on()
 
 
 def _postgresql(url: str) -> AsyncEngine:

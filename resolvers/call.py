@@ -111,7 +111,7 @@ class Call:
 
     def write(self) -> AbstractAsyncContextManager[AsyncSession]:
         """One transaction; subscribers hear of its events after it is committed."""
-        return available(self.means.database.write())
+        return available(self.means.database.write(urgent=True))
 
 
 @asynccontextmanager
