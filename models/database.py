@@ -1,9 +1,10 @@
 """Sessions. Reading is many at once; a process writes through one connection whose waiting callers share a transaction.
 
 Group commit: whoever waits for the writer joins the open transaction, each but the first inside a savepoint of its own, and
-the last of the group commits for all. The urgent come first, and do not wait for others to join them. Nobody's `write()` block returns before that commit has, so what it answered is stored.
-The group's events are numbered together just before the commit, so a workspace's counter is held for moments only, however
-many processes write. On SQLite one writing connection also keeps clear of the WAL-reset fault before 3.51.3, which needs two.
+the last of the group commits for all. The urgent go first, and wait for no others to join them. Nobody's `write()` block
+returns before that commit has, so what it answered is stored. The group's events are numbered together just before the
+commit, so a workspace's counter is held for moments only, however many processes write. On SQLite one writing connection
+also keeps clear of the WAL-reset fault before 3.51.3, which needs two.
 """
 
 from __future__ import annotations

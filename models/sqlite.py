@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -20,11 +21,13 @@ PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreig
 STEP = 1_000
 LONGEST = 20  # steps of STEP instructions of SQLite's machine, a few milliseconds in all
 GLANCES = ("SELECT", "SAVEPOINT", "RELEASE", "BEGIN DEFERRED")
+CHANGES = ("INSERT", "UPDATE", "DELETE")
+FEW = 64
+LONG_SECONDS = 0.003
 
 
 class Whole:
-    """A cursor that reads all of a statement's answer at once: where it is asked, if that takes a moment only, for a visit to
-    the connection's thread costs more than most reads; else in one such visit, where aiosqlite's own makes four."""
+    """A cursor that reads all of a statement's answer at once, where aiosqlite's own visits its thread four times."""
 
     rowcount, lastrowid, arraysize = -1, None, 1
     description: Any = None
@@ -49,10 +52,7 @@ class Whole:
         self._rows = []
 
     async def _run(self, how: Callable[..., Any], statement: str, parameters: Any) -> Whole:
-        answer = self._connection.glance(statement, parameters) if how is sqlite3.Cursor.execute else None
-        if answer is None:
-            answer = await self._connection.run(_answer, how, statement, parameters)
-        ran, self._rows = answer
+        ran, self._rows = await self._connection.answer(how, statement, parameters)
         self.description, self.rowcount, self.lastrowid = ran.description, ran.rowcount, ran.lastrowid
         return self
 
@@ -76,8 +76,36 @@ class Steady(aiosqlite.Connection):
     reads_only = False
     _steps = 0
 
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._long: set[str] = set()
+
     def cursor(self) -> Whole:  # type: ignore[override]
         return Whole(self)
+
+    async def answer(self, how: Callable[..., Any], statement: str, parameters: Any) -> Answer:
+        """Where it is asked, if that takes a moment only: a visit to the connection's thread costs more than most statements.
+        What changes rows cannot be stopped half-way, so it is judged by how long it took last; by then its transaction has the
+        lock."""
+        is_one = how is sqlite3.Cursor.execute
+        if statement.startswith(CHANGES):
+            if statement in self._long or not (is_one or len(parameters) <= FEW):
+                changed: Answer = await self.run(self._change, how, statement, parameters)
+                return changed
+            return self._change(self._conn, how, statement, parameters)
+        found: Answer | None = self.glance(statement, parameters) if is_one else None
+        return found or await self.run(_answer, how, statement, parameters)
+
+    def _change(self, connection: sqlite3.Connection, how: Callable[..., Any], statement: str, parameters: Any) -> Answer:
+        """Its answer, remembering whether it took long."""
+        started = time.perf_counter()
+        try:
+            return _answer(connection, how, statement, parameters)
+        finally:
+            if time.perf_counter() - started > LONG_SECONDS:
+                self._long.add(statement)
+            else:
+                self._long.discard(statement)
 
     def glance(self, statement: str, parameters: Any) -> Answer | None:
         """What a statement answers that neither writes nor waits for a lock; None for others, and where it takes too long."""

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError, SQLAlchemyError
 
-from models import events, migrate, workspaces
+from models import events, migrate, turns, workspaces
 from models.base import now
 from models.database import Database, is_passing
 from models.events import Event, NewEvent
@@ -38,9 +38,16 @@ def organization(name: str) -> Organization:
     return Organization(id=f"org_{name}", name=name, created_at=now())
 
 
-async def add(database: Database, name: str, *, entered: asyncio.Event | None = None, go: asyncio.Event | None = None) -> None:
+async def add(
+    database: Database,
+    name: str,
+    *,
+    urgent: bool = False,
+    entered: asyncio.Event | None = None,
+    go: asyncio.Event | None = None,
+) -> None:
     """Write a row, saying when it is within the transaction and leaving it when told."""
-    async with database.write() as session:
+    async with database.write(urgent) as session:
         session.add(organization(name))
         await session.flush()
         if entered:
@@ -147,6 +154,29 @@ async def test_one_cancelled_within_its_block_leaves_the_others_alone(database: 
     assert await names(database) == {"before", "after"}
 
 
+async def test_the_urgent_pass_others_and_do_not_wait_for_them_to_join(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 60)
+    seen, entered, go = await commits(database), asyncio.Event(), asyncio.Event()
+    stored: list[str] = []
+
+    async def store(name: str, **given: Any) -> None:
+        await add(database, name, **given)
+        stored.append(name)
+
+    first = asyncio.create_task(store("first", entered=entered, go=go))
+    await entered.wait()
+    others = [asyncio.create_task(store(name)) for name in ("second", "third")]
+    await asyncio.sleep(0)
+    urgent = [asyncio.create_task(store(name, urgent=True)) for name in ("now", "at once")]
+    await asyncio.sleep(0.01)
+    go.set()
+    await asyncio.gather(first, *others, *urgent)
+    assert stored == ["first", "now", "at once", "second", "third"]
+    assert seen.count("COMMIT") == 2
+
+
 async def test_one_cancelled_while_it_waits_does_not_strand_its_group(database: Database) -> None:
     entered, go = asyncio.Event(), asyncio.Event()
     first = asyncio.create_task(add(database, "first", entered=entered, go=go))
@@ -154,7 +184,7 @@ async def test_one_cancelled_while_it_waits_does_not_strand_its_group(database: 
     waiting = asyncio.create_task(add(database, "waiting"))
     await asyncio.sleep(0.01)
     go.set()
-    while database._writer._turn.locked():  # noqa: ASYNC110 - until the first has left the commit to the one who waits
+    while database._writer._turns.is_awaited():  # noqa: ASYNC110 - until the first has left the commit to the one who waits
         await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.wait_for(first, 2)

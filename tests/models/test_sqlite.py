@@ -1,10 +1,11 @@
-"""A connection of ours: short reads where they are asked for, everything else in its thread, nothing lost to a cancellation."""
+"""A connection of ours: what is short where it is asked for, everything else in its thread, nothing lost to a cancellation."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,20 +20,21 @@ MANY = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <
 
 @pytest.fixture
 def where() -> list[int]:
-    """The threads in which the function `here` was called."""
+    """The threads in which the function `here` was called, which lasts as many seconds as it is given."""
     return []
 
 
 @pytest.fixture
 async def connection(tmp_path: Path, where: list[int]) -> AsyncIterator[sqlite.Steady]:
-    def here() -> int:
+    def here(seconds: float = 0) -> int:
         where.append(threading.get_ident())
+        time.sleep(seconds)
         return 1
 
     made = sqlite.Steady(lambda: sqlite3.connect(tmp_path / "db", isolation_level=None, check_same_thread=False), 64)
     made._thread.daemon = True
     await made
-    await made.create_function("here", 0, here)
+    await made.create_function("here", -1, here)
     await made.run(lambda raw: raw.execute("CREATE TABLE number (i INTEGER)"))
     yield made
     await made.close()
@@ -56,11 +58,49 @@ async def test_a_long_read_is_made_in_the_thread_and_is_whole(connection: sqlite
     assert where[-1] != threading.get_ident()
 
 
-async def test_what_writes_is_done_in_the_thread(connection: sqlite.Steady, where: list[int]) -> None:
+async def test_a_short_change_is_made_where_it_is_asked_for(connection: sqlite.Steady, where: list[int]) -> None:
     await rows(connection, "INSERT INTO number VALUES (here())")
     await rows(connection, "UPDATE number SET i = here() + 1 RETURNING i")
-    assert threading.get_ident() not in where
+    assert set(where) == {threading.get_ident()}
     assert await rows(connection, "SELECT i FROM number") == [(2,)]
+
+
+async def test_a_change_that_took_long_is_made_in_the_thread_until_it_is_short(
+    connection: sqlite.Steady, where: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "LONG_SECONDS", 0.2)  # far from what a busy machine makes of a moment
+    for seconds in (0.3, 0.3, 0, 0):
+        await connection.cursor().execute("INSERT INTO number VALUES (here(?))", (seconds,))
+    assert [thread == threading.get_ident() for thread in where] == [True, False, False, True]
+    assert await rows(connection, "SELECT count(*) FROM number") == [(4,)]
+
+
+@pytest.mark.parametrize("number", [sqlite.FEW, sqlite.FEW + 1])
+async def test_a_change_of_many_rows_is_made_in_the_thread(connection: sqlite.Steady, where: list[int], number: int) -> None:
+    await connection.cursor().executemany("INSERT INTO number VALUES (here() + ?)", [(i,) for i in range(number)])
+    assert [thread == threading.get_ident() for thread in where] == [number <= sqlite.FEW] * number
+    assert await rows(connection, "SELECT count(*) FROM number") == [(number,)]
+
+
+async def test_what_may_wait_for_a_lock_does_so_in_the_thread(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'other'}"
+    first, second = (sqlite.engine(url, 1, "BEGIN IMMEDIATE") for _ in range(2))
+
+    async def write() -> None:
+        async with second.begin() as transaction:
+            await transaction.execute(text("INSERT INTO number VALUES (2)"))
+
+    async with first.begin() as transaction:
+        await transaction.execute(text("CREATE TABLE number (i INTEGER)"))
+        waiting = asyncio.create_task(write())
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        await transaction.execute(text("INSERT INTO number VALUES (1)"))
+    await waiting
+    async with first.connect() as connection:
+        assert (await connection.scalars(text("SELECT i FROM number ORDER BY i"))).all() == [1, 2]
+    await first.dispose()
+    await second.dispose()
 
 
 async def test_the_loop_goes_on_during_a_long_read(connection: sqlite.Steady) -> None:
