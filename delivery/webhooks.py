@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from delivery import webhook_events
 from delivery.metrics import Meters
+from delivery.outage import Outage
 from delivery.webhook_attempts import NOT_KEPT, NOT_TOLD, Attempted, Courier, settle
 from delivery.webhook_payloads import NOUNS, payload_of, subjects, test_payload
 from models import connectors, events, webhook_deliveries, webhook_queue, webhooks
@@ -67,7 +68,7 @@ class Webhooks:
         self._finished: list[Attempted] = []
         self._some_finished = asyncio.Event()
         self._stopping = False
-        self._outage = False
+        self._outage = Outage()
         self._chores_at = 0.0
 
     @property
@@ -85,9 +86,9 @@ class Webhooks:
                 worked = False
                 try:
                     worked = not self._stopping and await self._pass()
-                    self._available()
+                    self._outage.over()
                 except Exception as error:
-                    self._unavailable(error, "webhooks_failed")
+                    self._outage.met(error, "webhooks_failed")
                 await asyncio.sleep(SHORTEST_NAP)  # what happens meanwhile is taken up together
                 if not worked:
                     await self._rest(POLL_SECONDS)
@@ -230,7 +231,7 @@ class Webhooks:
                     settled = await settle(session, batch, self._courier.policy)
                 break
             except Exception as error:
-                self._unavailable(error, "webhook_outcomes_not_stored")
+                self._outage.met(error, "webhook_outcomes_not_stored")
                 if not is_passing(error) or time.monotonic() > deadline:
                     return
                 await asyncio.sleep(RETRY_STORE_SECONDS)
@@ -268,17 +269,6 @@ class Webhooks:
             async with self._database.write() as session:
                 forgotten = await webhook_queue.forget(session, now() - self._retention, CHORE_ROWS)
             more = len(dead) >= CHORE_ROWS or forgotten >= CHORE_ROWS
-
-    def _unavailable(self, error: Exception, event: str) -> None:
-        """Tell of a database that is away once, and of everything else, which is our own fault, each time."""
-        if not is_passing(error):
-            log.exception(event)
-        elif not self._outage:
-            log.error("database_unavailable", error=type(error).__name__, reason=str(getattr(error, "orig", error))[:200])
-            self._outage = True
-
-    def _available(self) -> None:
-        self._outage = False
 
 
 async def entries_of(

@@ -7,11 +7,12 @@ becomes UNKNOWN; it is not sent again. A slot is taken from the claim until the 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import secrets
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,11 +24,12 @@ from delivery.attempt import hand_over, write_line
 from delivery.circuit import Circuits
 from delivery.evacuation import Evacuations
 from delivery.metrics import Meters
+from delivery.outage import Outage
 from delivery.outbound import outbound
+from delivery.outcomes import Outcomes
 from delivery.providers import Providers
 from delivery.recovery import Recovery
 from delivery.route import Router
-from delivery.settle import report, settle
 from delivery.verdict import EXPIRED, Finished, Outcome, not_sent
 from delivery.withheld import skipped, withhold
 from models import busy, clocks, connectors, messages, queue, underway, workers
@@ -35,7 +37,7 @@ from models.base import now
 from models.bell import JOBS, Bell
 from models.busy import BusyLane
 from models.connectors import CircuitState, Connector
-from models.database import Database, is_passing
+from models.database import Database
 from models.messages import MessageStatus
 from models.queue import OTP, SUSPECT, Claim
 from models.timeline import TimelineSource, message_changed
@@ -45,17 +47,20 @@ HINT = JOBS
 POLL_SECONDS = 0.25
 LEASE = dt.timedelta(seconds=90)
 LATEST_START = 0.6  # of the lease
-BATCH = 256
 SLICE = 4  # hand-overs begun at once: whoever else waits for the loop has it in between
 GATHER_SECONDS = 0.02
-MATCH_SECONDS = 0.05
-STORE_GATHER_SECONDS = 0.005
-RETRY_STORE_SECONDS = 0.3
 STORE_SECONDS = 5.0
 CHORES_SECONDS = 1.0
 BEAT_SECONDS = 5.0
 
+Begun = tuple[Claim, Underway, Connector]
+Claiming = Callable[[AsyncSession], Awaitable[None]]
+
 log = structlog.get_logger()
+
+
+async def claim_nothing(_session: AsyncSession) -> None:
+    """Leave everything to the queue."""
 
 
 class Worker:
@@ -82,16 +87,14 @@ class Worker:
         self._alone = alone
         self._name = secrets.token_hex(8)
         self._circuits = circuits or Circuits()
+        self._outage = Outage()
+        self._outcomes = Outcomes(database, router, self._circuits, meters, self._outage, self._forget)
         self._evacuations = Evacuations(database, router)
         self._recovery = Recovery(database, router, self._circuits, meters, self._name)
         self._lease = lease
         self._nap = POLL_SECONDS
         self._wake = asyncio.Event()
         self._in_flight: dict[str, asyncio.Task[None]] = {}
-        self._finished: list[Finished] = []
-        self._some_finished = asyncio.Event()
-        self._unstored = 0
-        self._sent: list[tuple[str, str]] = []
         self._passing = asyncio.Lock()
         self._claiming: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._claiming.set_result(None)
@@ -99,7 +102,6 @@ class Worker:
         self._stopping = False
         self._claimed_at = self._chores_at = self._beat_at = 0.0
         self._passes = 0
-        self._outage = False
         self._attempts = log.bind()  # bound once: every attempt writes a line
 
     @property
@@ -110,7 +112,7 @@ class Worker:
     async def run(self) -> None:
         """Until cancelled, which `stop` should precede. A database that is away is waited for."""
         unlisten = self._bell.listen(lambda hint: self._wake.set() if hint == HINT else None)
-        helpers = [asyncio.create_task(self._write_down()), asyncio.create_task(self._match_receipts())]
+        storing = asyncio.create_task(self._outcomes.run(lambda: self.in_flight))
         recovered = not self._alone
         try:
             while True:
@@ -123,16 +125,16 @@ class Worker:
                     await self._beat()
                     async with self._passing:
                         worked = not self._stopping and await self._pass()
-                    self._available()
+                    self._outage.over()
                 except Exception as error:
-                    self._unavailable(error, "dispatch_failed")
+                    self._outage.met(error, "dispatch_failed")
                 if not worked:
                     await self._rest()
         finally:
             unlisten()
-            for helper in (*helpers, self._claiming):
+            for helper in (storing, self._claiming):
                 helper.cancel()
-            await asyncio.gather(*helpers, self._claiming, return_exceptions=True)
+            await asyncio.gather(storing, self._claiming, return_exceptions=True)
 
     async def stop(self, drain_seconds: float) -> None:
         """Claim no more and wait for what is in flight. What has not left by then goes back to the queue."""
@@ -148,19 +150,19 @@ class Worker:
             async with self._database.write() as session:
                 await workers.leave(session, self._name)
         except Exception as error:
-            self._unavailable(error, "worker_not_left")  # its heart stops, which says the same a little later
+            self._outage.met(error, "worker_not_left")  # its heart stops, which says the same a little later
 
     async def _idle(self, seconds: float) -> bool:
-        with contextlib.suppress(TimeoutError):
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 async with self._passing:  # what is being claimed is in flight only after that
                     await asyncio.wait({self._claiming})
-                while self._in_flight:
+                while self._in_flight or self._promised:
                     await self._rest()
         return not self._in_flight
 
     async def _rest(self) -> None:
-        with contextlib.suppress(TimeoutError):
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._nap):  # wait_for of 3.11 may swallow a cancellation
                 await self._wake.wait()
         self._wake.clear()
@@ -191,7 +193,8 @@ class Worker:
     @property
     def _free(self) -> int:
         """Slots left by what is claimed and handed over now, and by outcomes when the database is behind with them."""
-        return self._concurrency - self._promised - max(self.in_flight - self._unstored, self.in_flight - self._concurrency)
+        handed_over = max(self.in_flight - self._outcomes.unstored, self.in_flight - self._concurrency)
+        return self._concurrency - self._promised - handed_over
 
     @property
     def _is_full(self) -> bool:
@@ -204,37 +207,62 @@ class Worker:
             if await self._claim(lanes):
                 self._wake.set()
         except Exception as error:
-            self._unavailable(error, "dispatch_failed")
+            self._outage.met(error, "dispatch_failed")
 
     async def _claim(self, lanes: Sequence[BusyLane], only_urgent: bool = False) -> bool:
         self._passes += 1
         wanted = shares.among(lanes, self._concurrency, self._concurrency - self._free, self._passes)
         if not wanted:
             return False
-        promised = sum(max(common, urgent) for _lane, common, urgent in wanted)
-        self._promised += promised
-        try:
+        async with self._promising(sum(max(common, urgent) for _lane, common, urgent in wanted)) as begun:
             async with self._database.write(urgent=only_urgent) as session:
-                claims = []
+                claims: list[Claim] = []
                 for lane, common, urgent in wanted:
                     limit = 0 if only_urgent else common
                     suspect = lane.top == SUSPECT and not only_urgent
                     claims += await queue.claim(session, lane.id, self._name, limit, urgent, self._lease, suspect)
-                begun = await self._begin(session, claims) if claims else []
-        finally:
-            self._promised -= promised
-        await self._start(begun, time.monotonic())
+                begun += await self._begin(session, claims)
         return bool(begun)
 
-    async def _start(self, begun: Sequence[tuple[Claim, Underway, Connector]], claimed_at: float) -> None:
+    @asynccontextmanager
+    async def express(self, passwords: Counter[str]) -> AsyncIterator[Claiming]:
+        """What a transaction that stores so many one-time passwords in these lanes should end with, for then nobody has to look
+        for them. They are handed over after the block, so it must have been committed by then. Those that find no room, or
+        others there before them, are claimed as everything is."""
+        if self._stopping or self._free < passwords.total():
+            yield claim_nothing
+            return
+
+        async def claim(session: AsyncSession) -> None:
+            for lane_id, number in sorted(passwords.items()):
+                claims = await queue.claim(session, lane_id, self._name, 0, number, self._lease)
+                begun.extend(await self._begin(session, claims))
+
+        async with self._promising(passwords.total()) as begun:
+            yield claim
+
+    @asynccontextmanager
+    async def _promising(self, slots: int) -> AsyncIterator[list[Begun]]:
+        """Keep slots for what is begun within the block and handed over after it."""
+        begun: list[Begun] = []
+        self._promised += slots
+        try:
+            yield begun
+        finally:
+            self._promised -= slots
+        await self._start(begun, time.monotonic())
+
+    async def _start(self, begun: Sequence[Begun], claimed_at: float) -> None:
         self._claimed_at = claimed_at
         for claim, message, connector in begun:
             self._in_flight[claim.message_id] = asyncio.create_task(self._attempt(claim, message, connector, claimed_at))
             if len(self._in_flight) % SLICE == 0:
                 await asyncio.sleep(0)
 
-    async def _begin(self, session: AsyncSession, claims: Sequence[Claim]) -> list[tuple[Claim, Underway, Connector]]:
+    async def _begin(self, session: AsyncSession, claims: Sequence[Claim]) -> list[Begun]:
         """The messages of claimed jobs, moved to PROCESSING. One that is not waiting any more loses its job."""
+        if not claims:
+            return []
         through = await self._through(session, claims)
         found = {m.id: m for m in await underway.begin(session, [claim.message_id for claim in claims])}
         idle = [claim for claim in claims if claim.message_id not in found]
@@ -270,9 +298,7 @@ class Worker:
             log.exception("attempt_not_begun", message_id=claim.message_id)
             outcome = not_sent("INTERNAL", "An internal error kept the attempt from beginning.")
         write_line(self._attempts, claim, message, outcome)
-        self._finished.append(Finished(claim, message, connector, outcome))
-        self._unstored += 1
-        self._some_finished.set()
+        self._outcomes.add(Finished(claim, message, connector, outcome))
         if not self._is_full and self._claiming.done():
             self._wake.set()
 
@@ -289,66 +315,10 @@ class Worker:
             return Outcome(SendError(FailureKind.CONFIGURATION, "CONNECTOR_UNUSABLE", text), Exchange())
         return await hand_over(provider, wire, outbound(message, claim.attempt, self._providers.links.of(message)))
 
-    async def _write_down(self) -> None:
-        """Store outcomes as they come: in one transaction those that came while the last one was written, and those that come
-        right after one another."""
-        while True:
-            await self._some_finished.wait()
-            if len(self._finished) < min(BATCH, self.in_flight // 2):
-                await asyncio.sleep(STORE_GATHER_SECONDS)
-            self._some_finished.clear()
-            while self._finished:
-                batch, self._finished = self._finished[:BATCH], self._finished[BATCH:]
-                await self._store(batch)
-                self._unstored -= len(batch)
-                for item in batch:
-                    self._in_flight.pop(item.claim.message_id, None)
-                self._wake.set()
-
-    def _unavailable(self, error: Exception, event: str) -> None:
-        """Tell of a database that is away once, and of everything else, which is our own fault, each time."""
-        if not is_passing(error):
-            log.exception(event)
-        elif not self._outage:
-            log.error("database_unavailable", error=type(error).__name__, reason=str(getattr(error, "orig", error))[:200])
-            self._outage = True
-
-    def _available(self) -> None:
-        if self._outage:
-            log.info("database_available")
-        self._outage = False
-
-    async def _store(self, batch: Sequence[Finished]) -> None:
-        """Keep trying: what a provider answered must not be lost because the database is busy, full or away. An outcome that
-        cannot be stored for another reason keeps no other back; its message becomes UNKNOWN when the lease is over."""
-        while True:
-            try:
-                async with self._database.write() as session:
-                    settled = await settle(session, self._router, self._circuits, batch)
-                break
-            except Exception as error:
-                self._unavailable(error, "outcomes_not_stored")
-                if not is_passing(error):
-                    await self._store_singly(batch)
-                    return
-                await asyncio.sleep(RETRY_STORE_SECONDS)
-        report(self._meters, batch, settled)
-        self._sent += settled.sent
-
-    async def _store_singly(self, batch: Sequence[Finished]) -> None:
-        if len(batch) > 1:
-            for item in batch:
-                await self._store([item])
-
-    async def _match_receipts(self) -> None:
-        """Take the receipts that came before their message was known to be sent, for many messages at a time."""
-        while True:
-            await asyncio.sleep(MATCH_SECONDS)
-            sent, self._sent = self._sent, []
-            try:
-                self._meters.deliver(await receipts.catch_up(self._database, sent))
-            except Exception:
-                log.exception("receipts_not_taken", messages=len(sent))  # a chore looks for them again
+    def _forget(self, stored: Sequence[Finished]) -> None:
+        for item in stored:
+            self._in_flight.pop(item.claim.message_id, None)
+        self._wake.set()
 
     async def _promote(self) -> None:
         """Jobs whose time has come: retries, and messages that were scheduled."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 import structlog
@@ -25,7 +27,7 @@ from delivery.retention import Keeper
 from delivery.route import Router
 from delivery.webhook_attempts import Courier
 from delivery.webhooks import Webhooks
-from delivery.worker import Worker
+from delivery.worker import Claiming, Worker, claim_nothing
 from gateway import persisted
 from gateway.auth import Authenticator
 from gateway.connection import Patience
@@ -102,6 +104,7 @@ class Application:
             self.meters,
             self.rates,
             courier,
+            self._express,
             settings.region,
             settings.protected_sender_names,
             words(settings.invitation_tokens),
@@ -146,6 +149,10 @@ class Application:
     def context(self, viewer: Viewer, operation: Operation | None = None) -> Context:
         """What the resolvers of one operation share."""
         return Context(Call(viewer, self.means), operation)
+
+    def _express(self, passwords: Counter[str]) -> AbstractAsyncContextManager[Claiming]:
+        """Past the queue, where there is a worker in this process."""
+        return self.worker.express(passwords) if self.worker and passwords else nullcontext(claim_nothing)
 
     async def start(self, worker: bool = True) -> None:
         """Begin to work. The database must have been migrated."""

@@ -168,6 +168,11 @@ def entry(
     }
 
 
+def is_urgent(entry: Mapping[str, Any]) -> bool:
+    """Whether it is a one-time password's that is due now."""
+    return bool(entry["priority"] == OTP and entry["state"] == READY)
+
+
 async def enqueue_all(session: AsyncSession, entries: Sequence[Mapping[str, Any]]) -> None:
     """Many jobs in one statement."""
     await many.insert_all(await session.connection(), _TABLE, entries)

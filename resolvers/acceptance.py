@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -117,11 +118,14 @@ async def _store(sendings: dict[int, Sending], planned: dict[int, Planned]) -> d
     call = next(iter(sendings.values())).call
     stored = {i: messages.row_of(sendings[i].call, sendings[i].draft, plan) for i, plan in planned.items()}
     accepted = {i: Message(**row) for i, row in stored.items()}
-    async with call.write() as session:
+    jobs = [messages.job_of(message) for message in accepted.values()]
+    passwords = Counter(job["lane_id"] for job in jobs if queue.is_urgent(job))
+    async with call.means.express(passwords) as claim, call.write() as session:
         await insert_all(session, call.workspace_id, list(stored.values()))
-        await queue.enqueue_all(session, [messages.job_of(message) for message in accepted.values()])
+        await queue.enqueue_all(session, jobs)
         for message in accepted.values():
             message_changed(session, message, None, TimelineSource.API, detail="Accepted")
+        await claim(session)
     call.means.bell.ring(JOBS)
     return {i: (message, False) for i, message in accepted.items()}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +18,7 @@ from delivery.metrics import Meters
 from delivery.providers import Providers
 from delivery.route import Router
 from delivery.webhook_attempts import Courier
+from delivery.worker import Claiming
 from models.bell import Bell
 from models.database import Database, is_passing
 from models.events import Event
@@ -55,6 +57,7 @@ class Means:
     meters: Meters
     rates: Rates
     courier: Courier
+    express: Callable[[Counter[str]], AbstractAsyncContextManager[Claiming]]
     region: str | None = None
     protected_names: Sequence[str] = ()
     invitations: Sequence[str] = field(default=(), repr=False)
