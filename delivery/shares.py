@@ -22,11 +22,11 @@ class Share(NamedTuple):
     urgent: int
 
 
-def among(lanes: Sequence[BusyLane], slots: int, taken: int, number: int) -> list[Share]:
+def among(lanes: Sequence[BusyLane], slots: int, taken: int, number: int, spare: int) -> list[Share]:
     """Of a worker's `slots`, of which some are `taken`, in its pass of this `number`. Workspaces share alike, then each one's
-    lanes; a fifth of the slots is for one-time passwords alone."""
+    lanes. A fifth of the slots is for one-time passwords alone; of others no more than the `spare` are taken."""
     of_workspace = Counter(lane.workspace_id for lane in lanes)
-    free, common_free = slots - taken, max(0, max(1, slots * 4 // 5) - taken)
+    free, common_free = slots - taken, max(0, min(spare, max(1, slots * 4 // 5) - taken))
     shares = []
     for lane in _ordered(lanes, number):
         fair = max(1, GENEROSITY * free // (len(of_workspace) * of_workspace[lane.workspace_id]))

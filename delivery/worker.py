@@ -49,6 +49,8 @@ LEASE = dt.timedelta(seconds=90)
 LATEST_START = 0.6  # of the lease
 SLICE = 4  # hand-overs begun at once: whoever else waits for the loop has it in between
 GATHER_SECONDS = 0.02
+HANDFUL = 8  # such a part of the slots
+URGENT_SECONDS = 1.0
 STORE_SECONDS = 5.0
 CHORES_SECONDS = 1.0
 BEAT_SECONDS = 5.0
@@ -99,6 +101,8 @@ class Worker:
         self._claiming: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._claiming.set_result(None)
         self._promised = 0
+        self._away = 0
+        self._urgent_at = -URGENT_SECONDS
         self._stopping = False
         self._claimed_at = self._chores_at = self._beat_at = 0.0
         self._passes = 0
@@ -197,6 +201,19 @@ class Worker:
         return self._concurrency - self._promised - handed_over
 
     @property
+    def in_hand(self) -> int:
+        """Messages claimed that are not with their provider: they wait for this process and its database."""
+        return self._promised + self.in_flight - self._away
+
+    @property
+    def _spare(self) -> int:
+        """How many may be claimed that are not urgent. While one-time passwords come, few are kept in hand, for all that are
+        there stand in the way of those. A provider that takes its time leaves hardly any there, and gets no fewer."""
+        if time.monotonic() - self._urgent_at > URGENT_SECONDS:
+            return self._concurrency
+        return max(1, self._concurrency // HANDFUL) - self.in_hand
+
+    @property
     def _is_full(self) -> bool:
         """Too little is free to be worth a claim, unless something is urgent or has waited for long."""
         return self._free < self._concurrency // 2
@@ -211,9 +228,11 @@ class Worker:
 
     async def _claim(self, lanes: Sequence[BusyLane], only_urgent: bool = False) -> bool:
         self._passes += 1
-        wanted = shares.among(lanes, self._concurrency, self._concurrency - self._free, self._passes)
+        wanted = shares.among(lanes, self._concurrency, self._concurrency - self._free, self._passes, self._spare)
         if not wanted:
             return False
+        if only_urgent:
+            self._urgent_at = time.monotonic()
         async with self._promising(sum(max(common, urgent) for _lane, common, urgent in wanted)) as begun:
             async with self._database.write(urgent=only_urgent) as session:
                 claims: list[Claim] = []
@@ -232,6 +251,8 @@ class Worker:
         if self._stopping or self._free < passwords.total():
             yield claim_nothing
             return
+
+        self._urgent_at = time.monotonic()
 
         async def claim(session: AsyncSession) -> None:
             for lane_id, number in sorted(passwords.items()):
@@ -313,7 +334,11 @@ class Worker:
             log.error("connector_unusable", connector_id=connector.id, reason=type(error).__name__)
             text = "The connector's configuration cannot be used any more; save it again."
             return Outcome(SendError(FailureKind.CONFIGURATION, "CONNECTOR_UNUSABLE", text), Exchange())
-        return await hand_over(provider, wire, outbound(message, claim.attempt, self._providers.links.of(message)))
+        self._away += 1
+        try:
+            return await hand_over(provider, wire, outbound(message, claim.attempt, self._providers.links.of(message)))
+        finally:
+            self._away -= 1
 
     def _forget(self, stored: Sequence[Finished]) -> None:
         for item in stored:
