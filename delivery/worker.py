@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from contextvars import copy_context
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -41,7 +42,7 @@ from models.database import Database
 from models.messages import MessageStatus
 from models.queue import OTP, SUSPECT, Claim
 from models.timeline import TimelineSource, message_changed
-from models.underway import Underway
+from models.underway import Sendable, Underway
 
 HINT = JOBS
 POLL_SECONDS = 0.25
@@ -101,17 +102,24 @@ class Worker:
         self._claiming: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._claiming.set_result(None)
         self._promised = 0
-        self._away = 0
+        self.in_hand = 0
+        """Messages claimed, other than one-time passwords, that are not with their provider: they wait for this process."""
         self._urgent_at = -URGENT_SECONDS
         self._stopping = False
         self._claimed_at = self._chores_at = self._beat_at = 0.0
         self._passes = 0
+        self._context = copy_context()  # an attempt is no part of the request that happened to begin it
         self._attempts = log.bind()  # bound once: every attempt writes a line
 
     @property
     def in_flight(self) -> int:
         """Messages claimed whose outcome is not stored yet."""
         return len(self._in_flight)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has said that it lives: else others would take its claims for those of a worker that died."""
+        return self._beat_at > 0
 
     async def run(self) -> None:
         """Until cancelled, which `stop` should precede. A database that is away is waited for."""
@@ -201,14 +209,9 @@ class Worker:
         return self._concurrency - self._promised - handed_over
 
     @property
-    def in_hand(self) -> int:
-        """Messages claimed that are not with their provider: they wait for this process and its database."""
-        return self._promised + self.in_flight - self._away
-
-    @property
     def _spare(self) -> int:
-        """How many may be claimed that are not urgent. While one-time passwords come, few are kept in hand, for all that are
-        there stand in the way of those. A provider that takes its time leaves hardly any there, and gets no fewer."""
+        """How many may be claimed that can wait. While one-time passwords come, few are kept in hand, for all that are there
+        stand in the way of those. A provider that takes its time leaves hardly any there, and gets no fewer."""
         if time.monotonic() - self._urgent_at > URGENT_SECONDS:
             return self._concurrency
         return max(1, self._concurrency // HANDFUL) - self.in_hand
@@ -248,7 +251,7 @@ class Worker:
         """What a transaction that stores so many one-time passwords in these lanes should end with, for then nobody has to look
         for them. They are handed over after the block, so it must have been committed by then. Those that find no room, or
         others there before them, are claimed as everything is."""
-        if self._stopping or self._free < passwords.total():
+        if self._stopping or not self.is_known or self._free < passwords.total():
             yield claim_nothing
             return
 
@@ -276,7 +279,9 @@ class Worker:
     async def _start(self, begun: Sequence[Begun], claimed_at: float) -> None:
         self._claimed_at = claimed_at
         for claim, message, connector in begun:
-            self._in_flight[claim.message_id] = asyncio.create_task(self._attempt(claim, message, connector, claimed_at))
+            self.in_hand += _can_wait(message)
+            attempt = self._attempt(claim, message, connector, claimed_at)
+            self._in_flight[claim.message_id] = asyncio.create_task(attempt, context=self._context.copy())
             if len(self._in_flight) % SLICE == 0:
                 await asyncio.sleep(0)
 
@@ -334,14 +339,15 @@ class Worker:
             log.error("connector_unusable", connector_id=connector.id, reason=type(error).__name__)
             text = "The connector's configuration cannot be used any more; save it again."
             return Outcome(SendError(FailureKind.CONFIGURATION, "CONNECTOR_UNUSABLE", text), Exchange())
-        self._away += 1
+        self.in_hand -= _can_wait(message)
         try:
             return await hand_over(provider, wire, outbound(message, claim.attempt, self._providers.links.of(message)))
         finally:
-            self._away -= 1
+            self.in_hand += _can_wait(message)
 
     def _forget(self, stored: Sequence[Finished]) -> None:
         for item in stored:
+            self.in_hand -= _can_wait(item.message)
             self._in_flight.pop(item.claim.message_id, None)
         self._wake.set()
 
@@ -369,3 +375,7 @@ class Worker:
             async with self._database.write() as session:
                 await workers.beat(session, self._name)
             self._beat_at = time.monotonic() + BEAT_SECONDS
+
+
+def _can_wait(message: Sendable) -> bool:
+    return queue.urgency(message.flow, message.priority) > OTP

@@ -65,26 +65,21 @@ def refusal(status: int, code: int = 20503, **headers: str) -> Reply:
 UNAUTHORIZED = refusal(401, 20003)
 
 
+def worker_for(
+    gateway: Gateway, concurrency: int = 100, circuits: Circuits | None = None, lease: dt.timedelta = LEASE
+) -> Worker:
+    """A worker with limits of the test's choice, which does nothing yet."""
+    app = gateway.application
+    given = (app.database, app.providers, app.router, app.bell, app.meters)
+    return Worker(*given, concurrency, app.database.is_sqlite, lease, circuits)
+
+
 @asynccontextmanager
 async def working(
-    gateway: Gateway,
-    concurrency: int = 100,
-    circuits: Circuits | None = None,
-    lease: dt.timedelta = LEASE,
+    gateway: Gateway, concurrency: int = 100, circuits: Circuits | None = None, lease: dt.timedelta = LEASE
 ) -> AsyncIterator[Worker]:
-    """A worker beside a gateway that has none, with limits of the test's choice."""
-    app = gateway.application
-    worker = Worker(
-        app.database,
-        app.providers,
-        app.router,
-        app.bell,
-        app.meters,
-        concurrency,
-        app.database.is_sqlite,
-        lease,
-        circuits,
-    )
+    """A worker beside a gateway that has none."""
+    worker = worker_for(gateway, concurrency, circuits, lease)
     task = asyncio.create_task(worker.run())
     try:
         yield worker

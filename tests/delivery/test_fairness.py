@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from bench.installation import approved_sender
-from delivery.shares import among
+from delivery import shares
+from delivery.worker import HANDFUL
 from models import queue
 from models.busy import BusyLane
 from tests import lab, make
@@ -25,13 +27,24 @@ async def idle(tmp_path: Path) -> AsyncIterator[Gateway]:
         yield started
 
 
-def shares(bodies: list[str]) -> dict[str, float]:
+def places(bodies: list[str]) -> dict[str, float]:
     """Where in the sequence the last of each kind came, from 0 to 1; the kind is the text before the dash."""
     return {body.partition("-")[0]: (n + 1) / len(bodies) for n, body in enumerate(bodies)}
 
 
 def busy(name: str, workspace: str = "w", top: int = queue.NORMAL) -> BusyLane:
     return BusyLane(name, workspace, top, 0)
+
+
+def among(lanes: Sequence[BusyLane], slots: int, taken: int, number: int, spare: int = 1000) -> list[shares.Share]:
+    return shares.among(lanes, slots, taken, number, spare)
+
+
+def test_no_more_than_the_spare_are_taken_of_what_is_not_urgent() -> None:
+    otp = busy("otp", top=queue.OTP)
+    assert among([otp, busy("a"), busy("b")], 100, 10, 1, spare=7) == [(otp, 7, 90)]
+    assert among([busy("a")], 100, 10, 1, spare=7) == [(busy("a"), 7, 0)]
+    assert among([otp, busy("a")], 100, 10, 1, spare=-3) == [(otp, 0, 90)]
 
 
 def test_one_lane_may_take_four_fifths_and_passwords_all() -> None:
@@ -74,7 +87,7 @@ async def test_a_hot_connector_does_not_starve_the_others(idle: Gateway) -> None
         async with lab.working(idle, concurrency=20):
             for batch, share in everything:
                 await lab.drained(idle, batch, {"SENT": share}, seconds=60)
-    found = shares(twilio.bodies)
+    found = places(twilio.bodies)
     assert found["hot"] == 1.0 and found["cold"] < 0.6
     assert lab.twice(twilio.bodies) == []
 
@@ -96,7 +109,54 @@ async def test_a_busy_workspace_does_not_starve_another(idle: Gateway) -> None:
         assert answer["messageSendBatch"]["userErrors"] == []
         async with lab.working(idle, concurrency=20):
             await lab.drained(idle, batch, {"SENT": 400}, seconds=60)
-    assert shares(twilio.bodies)["small"] < 0.5
+    assert places(twilio.bodies)["small"] < 0.5
+
+
+async def test_while_passwords_come_few_others_are_kept_in_hand(idle: Gateway) -> None:
+    """As many as a worker has slots for before the first, and a handful from then on."""
+    before, then = list[int](), list[int]()
+    async with lab.Twilio() as twilio:
+        await lab.verified(idle, "Both", twilio.config)
+        batch = await lab.send_batch(idle, [lab.sms(f"bulk-{n}", priority="BULK") for n in range(1000)])
+        seen = before
+        async with lab.working(idle, concurrency=80) as worker:
+
+            async def look() -> None:
+                while True:
+                    seen.append(worker.in_hand)
+                    await asyncio.sleep(0)
+
+            looking = asyncio.create_task(look())
+            await eventually(lambda: arrived(twilio, 100))
+            idle.application.worker = worker
+            for n in range(10):
+                sent = await send(idle, to="+15005550006", senderId=lab.SENDER, channel="SMS", body="otp", flow="OTP")
+                await settled(idle, sent, "SENT")
+                seen = then if n else before  # what was in hand before the first has gone
+            looking.cancel()
+            idle.application.worker = None
+            assert len(twilio.bodies) < 1000, "the bulk was still under way"
+            await lab.drained(idle, batch, {"SENT": 1000}, seconds=60)
+        assert worker.in_hand == 0
+    assert max(before) >= 64
+    assert 0 < statistics.median(then) <= 80 // HANDFUL
+
+
+async def test_a_provider_that_takes_its_time_is_given_no_fewer(idle: Gateway) -> None:
+    async with lab.Twilio(delay=3) as twilio:
+        await lab.verified(idle, "Slow", twilio.config)
+        await lab.send_batch(idle, [lab.sms(f"bulk-{n}", priority="BULK") for n in range(100)])
+        async with lab.working(idle, concurrency=40) as worker:
+            idle.application.worker = worker
+            for n in range(4):
+                await send(idle, to="+15005550006", senderId=lab.SENDER, channel="SMS", body=f"otp-{n}", flow="OTP")
+            await eventually(lambda: arrived(twilio, 32), 2)  # all the slots that are not for passwords alone
+            idle.application.worker = None
+            assert worker.in_hand == 0
+
+
+async def arrived(twilio: lab.Twilio, number: int) -> bool:
+    return len(twilio.bodies) >= number
 
 
 @pytest.mark.parametrize("pinned", [True, False], ids=["same connector", "another connector"])
