@@ -69,7 +69,7 @@ class Intake:
         return [None] * len(group)
 
     async def _store_together(self, group: Sequence[_Told]) -> None:
-        async with self._database.write() as session:
+        async with self._database.write(urgent=True) as session:  # the provider waits for its answer
             reports = [(told.connector, report) for told in group for report in told.reports]
             for told in group:
                 if told.connector is not None:

@@ -73,7 +73,7 @@ class Unsubscribing:
         return _told(request, HTTPStatus.OK, DONE)
 
     async def _opt_out(self, wish: Wish) -> None:
-        async with self._database.write() as session:
+        async with self._database.write(urgent=True) as session:
             added = await optouts.add(session, wish)
         log.info("unsubscribed", workspace_id=wish.workspace_id, opt_out_id=added.opt_out.id, canceled=added.canceled)
 

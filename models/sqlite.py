@@ -74,6 +74,7 @@ class Steady(aiosqlite.Connection):
     """
 
     reads_only = False
+    long_seconds = LONG_SECONDS
     _steps = 0
 
     def __init__(self, *given: Any) -> None:
@@ -102,7 +103,7 @@ class Steady(aiosqlite.Connection):
         try:
             return _answer(connection, how, statement, parameters)
         finally:
-            if time.perf_counter() - started > LONG_SECONDS:
+            if time.perf_counter() - started > self.long_seconds:
                 self._long.add(statement)
             else:
                 self._long.discard(statement)

@@ -13,7 +13,8 @@ PATIENCE_SECONDS = 0.05
 class Turns:
     """A lock that goes to whoever is due first: the urgent at once, others after some patience, so that nobody starves."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self.patience_seconds = patience_seconds
         self._is_taken = False
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
         self._numbers = count()
@@ -23,7 +24,7 @@ class Turns:
         if not self._is_taken:
             self._is_taken = True
             return
-        due = time.monotonic() + (0 if urgent else PATIENCE_SECONDS)
+        due = time.monotonic() + (0 if urgent else self.patience_seconds)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heappush(self._waiting, (due, next(self._numbers), turn))
         try:

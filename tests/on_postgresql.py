@@ -17,6 +17,7 @@ from tests.brokers import postgres_server, redis_server
 CHOSEN = [
     "tests/delivery/test_attempt.py",
     "tests/delivery/test_circuit.py",
+    "tests/delivery/test_express.py",
     "tests/delivery/test_failover.py",
     "tests/delivery/test_fallback.py",
     "tests/delivery/test_held.py",

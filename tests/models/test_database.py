@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError, SQLAlchemyError
 
-from models import events, migrate, turns, workspaces
+from models import events, migrate, workspaces
 from models.base import now
 from models.database import Database, is_passing
 from models.events import Event, NewEvent
@@ -154,10 +154,8 @@ async def test_one_cancelled_within_its_block_leaves_the_others_alone(database: 
     assert await names(database) == {"before", "after"}
 
 
-async def test_the_urgent_pass_others_and_do_not_wait_for_them_to_join(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 60)
+async def test_the_urgent_pass_others_and_do_not_wait_for_them_to_join(database: Database) -> None:
+    database._writer._turns.patience_seconds = 60
     seen, entered, go = await commits(database), asyncio.Event(), asyncio.Event()
     stored: list[str] = []
 

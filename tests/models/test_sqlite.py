@@ -66,9 +66,9 @@ async def test_a_short_change_is_made_where_it_is_asked_for(connection: sqlite.S
 
 
 async def test_a_change_that_took_long_is_made_in_the_thread_until_it_is_short(
-    connection: sqlite.Steady, where: list[int], monkeypatch: pytest.MonkeyPatch
+    connection: sqlite.Steady, where: list[int]
 ) -> None:
-    monkeypatch.setattr(sqlite, "LONG_SECONDS", 0.2)  # far from what a busy machine makes of a moment
+    connection.long_seconds = 0.2  # far from what a busy machine makes of a moment
     for seconds in (0.3, 0.3, 0, 0):
         await connection.cursor().execute("INSERT INTO number VALUES (here(?))", (seconds,))
     assert [thread == threading.get_ident() for thread in where] == [True, False, False, True]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
-from models import turns
 from models.turns import Turns
 
 
@@ -35,14 +33,9 @@ def queue() -> Queue:
     return Queue()
 
 
-@pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    return lambda seconds: monkeypatch.setattr(turns, "PATIENCE_SECONDS", seconds)
-
-
-async def test_the_urgent_go_first_and_equals_as_they_came(queue: Queue, patience: Callable[[float], None]) -> None:
+async def test_the_urgent_go_first_and_equals_as_they_came(queue: Queue) -> None:
     await queue.turns.take(urgent=False)
-    patience(60)
+    queue.turns.patience_seconds = 60
     waiting = [await queue.add(name, urgent=name.startswith("u")) for name in ("a", "b", "u1", "c", "u2")]
     assert queue.had == []
     queue.turns.pass_on()
@@ -50,9 +43,9 @@ async def test_the_urgent_go_first_and_equals_as_they_came(queue: Queue, patienc
     assert queue.had == ["u1", "u2", "a", "b", "c"]
 
 
-async def test_who_has_waited_for_long_is_not_passed_any_more(queue: Queue, patience: Callable[[float], None]) -> None:
+async def test_who_has_waited_for_long_is_not_passed_any_more(queue: Queue) -> None:
     await queue.turns.take(urgent=True)
-    patience(0.02)
+    queue.turns.patience_seconds = 0.02
     waiting = [await queue.add("patient")]
     await asyncio.sleep(0.03)
     waiting.append(await queue.add("urgent", urgent=True))
@@ -61,10 +54,10 @@ async def test_who_has_waited_for_long_is_not_passed_any_more(queue: Queue, pati
     assert queue.had == ["patient", "urgent"]
 
 
-async def test_it_tells_for_whom_it_is_awaited(queue: Queue, patience: Callable[[float], None]) -> None:
+async def test_it_tells_for_whom_it_is_awaited(queue: Queue) -> None:
     await queue.turns.take(urgent=True)
     seen = [(queue.turns.is_awaited(), queue.turns.is_awaited(only_by_due=True))]
-    patience(0.2)
+    queue.turns.patience_seconds = 0.2
     waiting = [await queue.add("patient")]
     seen.append((queue.turns.is_awaited(), queue.turns.is_awaited(only_by_due=True)))
     await asyncio.sleep(0.3)
