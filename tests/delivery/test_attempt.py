@@ -173,11 +173,11 @@ async def test_an_unknown_outcome_is_never_sent_again(gateway: Gateway, outcome:
 async def test_a_disabled_connector_keeps_its_queue(gateway: Gateway) -> None:
     made = await plug(gateway)
     later = script("unavailable", "accept")
-    waiting = [await send(gateway, metadata=later, connectorId=made["id"], flow="OTP") for _ in range(3)]
+    waiting = [await send(gateway, metadata=later, connectorId=made["id"]) for _ in range(3)]
     for message_id in waiting:
         await settled(gateway, message_id, "QUEUED")
     await change(gateway, made["id"], enabled=False)
-    await asyncio.sleep(1)  # longer than their first retry waits
+    await asyncio.sleep(3)  # longer than their first retry waits
     for message_id in waiting:
         found = await message(gateway, message_id)
         assert found["status"] == "QUEUED" and len(found["attempts"]) <= 1
