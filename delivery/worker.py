@@ -102,8 +102,7 @@ class Worker:
         self._claiming: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._claiming.set_result(None)
         self._promised = 0
-        self.in_hand = 0
-        """Messages claimed, other than one-time passwords, that are not with their provider: they wait for this process."""
+        self._in_hand = 0
         self._urgent_at = -URGENT_SECONDS
         self._stopping = False
         self._claimed_at = self._chores_at = self._beat_at = 0.0
@@ -115,6 +114,11 @@ class Worker:
     def in_flight(self) -> int:
         """Messages claimed whose outcome is not stored yet."""
         return len(self._in_flight)
+
+    @property
+    def in_hand(self) -> int:
+        """Those of them that are not with their provider, and wait for this process; one-time passwords are not counted."""
+        return self._in_hand
 
     @property
     def is_known(self) -> bool:
@@ -214,7 +218,7 @@ class Worker:
         stand in the way of those. A provider that takes its time leaves hardly any there, and gets no fewer."""
         if time.monotonic() - self._urgent_at > URGENT_SECONDS:
             return self._concurrency
-        return max(1, self._concurrency // HANDFUL) - self.in_hand
+        return max(1, self._concurrency // HANDFUL) - self._in_hand
 
     @property
     def _is_full(self) -> bool:
@@ -225,6 +229,7 @@ class Worker:
         """What is not urgent is claimed aside, so that what is urgent need not wait for it."""
         try:
             if await self._claim(lanes):
+                self._claimed_at = time.monotonic()
                 self._wake.set()
         except Exception as error:
             self._outage.met(error, "dispatch_failed")
@@ -277,9 +282,8 @@ class Worker:
         await self._start(begun, time.monotonic())
 
     async def _start(self, begun: Sequence[Begun], claimed_at: float) -> None:
-        self._claimed_at = claimed_at
         for claim, message, connector in begun:
-            self.in_hand += _can_wait(message)
+            self._in_hand += _can_wait(message)
             attempt = self._attempt(claim, message, connector, claimed_at)
             self._in_flight[claim.message_id] = asyncio.create_task(attempt, context=self._context.copy())
             if len(self._in_flight) % SLICE == 0:
@@ -339,15 +343,15 @@ class Worker:
             log.error("connector_unusable", connector_id=connector.id, reason=type(error).__name__)
             text = "The connector's configuration cannot be used any more; save it again."
             return Outcome(SendError(FailureKind.CONFIGURATION, "CONNECTOR_UNUSABLE", text), Exchange())
-        self.in_hand -= _can_wait(message)
+        self._in_hand -= _can_wait(message)
         try:
             return await hand_over(provider, wire, outbound(message, claim.attempt, self._providers.links.of(message)))
         finally:
-            self.in_hand += _can_wait(message)
+            self._in_hand += _can_wait(message)
 
     def _forget(self, stored: Sequence[Finished]) -> None:
         for item in stored:
-            self.in_hand -= _can_wait(item.message)
+            self._in_hand -= _can_wait(item.message)
             self._in_flight.pop(item.claim.message_id, None)
         self._wake.set()
 
