@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -26,6 +28,16 @@ TAKE_TURNS = {
     ),
     "verifiers": ("tests/channels/",),
 }
+
+
+# How long an example takes says something of the machine only. A build tries the same each time, everybody else new ones.
+hypothesis.settings.register_profile(
+    "house",
+    deadline=None,
+    derandomize=os.environ.get("CI") == "true",
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("house")
 
 
 class TakingTurns(LoadScopeScheduling):
