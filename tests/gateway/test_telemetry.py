@@ -43,7 +43,6 @@ def test_wanted_but_not_installed_is_said_in_a_sentence(tmp_path: Path) -> None:
 @pytest.fixture
 async def collector(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ProviderServer]:
     """What OpenTelemetry's exporter sends its spans to."""
-    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs the optional dependencies `otel`")
     async with ProviderServer(default=Reply(200)) as server:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.url)
         yield server
@@ -109,7 +108,6 @@ async def test_a_message_leaves_spans_on_its_way(collector: ProviderServer, tmp_
 
 
 async def test_a_collector_that_is_away_harms_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs the optional dependencies `otel`")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     async with running(settings_for(tmp_path, otel=True)) as gateway:
