@@ -11,13 +11,13 @@ from sqlalchemy.exc import IntegrityError
 from models import batches as rows
 from models import queue
 from models.bell import JOBS
-from models.messages import Message, insert_all
+from models.messages import Message, by_idempotency_key, insert_all
 from models.timeline import TimelineSource, message_changed
 from resolvers import limits, messages, permits
 from resolvers.call import Call
 from resolvers.candidates import Lookup
 from resolvers.messages import Draft, Planned, send_scope
-from resolvers.problems import Problem, UserErrorCode
+from resolvers.problems import Problem, Problems, UserErrorCode
 
 Answer = tuple[Message, bool]
 
@@ -32,11 +32,26 @@ class Sending:
 
 async def send(call: Call, draft: Draft) -> Answer:
     """Accept a message: when this returns, it is stored and will be sent. The flag says that an earlier call with the same
-    idempotency key and the same content had already done so."""
-    limits.check(draft)
+    idempotency key and the same content had already done so. What was accepted is answered whatever the limits are by now."""
+    try:
+        limits.check(draft)
+    except Problems:
+        earlier = await _accepted(call, draft)
+        if earlier is None:
+            raise
+        return earlier, True
     message, is_replay = await call.means.sends.add(Sending(call, draft))
     call.means.meters.accept([] if is_replay else [message])
     return message, is_replay
+
+
+async def _accepted(call: Call, draft: Draft) -> Message | None:
+    """What an earlier call with the same idempotency key has stored."""
+    if not limits.is_key(draft.idempotency_key):
+        return None
+    async with call.read() as session:
+        earlier = await by_idempotency_key(session, call.workspace_id, draft.idempotency_key)
+    return _replayed(Sending(call, draft), earlier) if earlier is not None else None
 
 
 async def accept_all(sendings: Sequence[Sending]) -> Sequence[Answer | Exception]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -30,7 +30,6 @@ from resolvers.problems import Problem, Problems, RequestErrorCode, UserErrorCod
 MOST = 1_000
 SHOWN_FAILURES = 10
 FASTEST_MS, SLOWEST_MS = 50, 60_000
-LONGEST_KEY = 255
 BREATH = 50
 
 Item = TypeVar("Item")
@@ -52,7 +51,6 @@ class Order:
 async def send(call: Call, order: Order) -> tuple[Progress, bool]:
     """Accept all messages of an order in one transaction, or none: Problems name each refused one by its index. The flag says
     that an earlier call had accepted them."""
-    _check(order)
     try:
         return await _send(call, order, call.read)
     except IntegrityError:
@@ -72,26 +70,33 @@ async def _send(call: Call, order: Order, look: Look) -> tuple[Progress, bool]:
     async with look() as session:
         if earlier := await _replayed(session, call, order):
             return earlier, True
+        _check_order(order)
         known = await _known(session, call, order.drafts)
         if earlier := await _same_batch(session, call, order, known):
             return earlier, True
         fresh = {i: draft for i, draft in enumerate(order.drafts) if draft.idempotency_key not in known}
+        _check_drafts(order, fresh)
         planned = await _plan(session, call, fresh)
     progress = await _store(call, order, list(zip(fresh.values(), planned, strict=True)))
     call.means.bell.ring(JOBS)
     return progress, False
 
 
-def _check(order: Order) -> None:
-    path = ["input", "messages"]
+def _check_order(order: Order) -> None:
     if not 1 <= len(order.drafts) <= MOST:
         message = f"A batch has 1 to {MOST} messages, not {len(order.drafts)}."
-        raise Problem(UserErrorCode.VALIDATION_ERROR, message, path)
-    if order.idempotency_key is not None and not 1 <= len(order.idempotency_key) <= LONGEST_KEY:
-        message = f"An idempotency key has 1 to {LONGEST_KEY} characters."
+        raise Problem(UserErrorCode.VALIDATION_ERROR, message, ["input", "messages"])
+    if order.idempotency_key is not None and not limits.is_key(order.idempotency_key):
+        message = (
+            f"An idempotency key has 1 to {limits.LONGEST['idempotency_key']} characters, without NUL and unpaired surrogates."
+        )
         raise Problem(UserErrorCode.VALIDATION_ERROR, message, ["input", "idempotencyKey"])
+
+
+def _check_drafts(order: Order, fresh: Mapping[int, Draft]) -> None:
+    """Raise Problems for keys that are there twice, and with everything no channel would take of the drafts that are new."""
     problems = _repeated(order.drafts)
-    for i, draft in enumerate(order.drafts):
+    for i, draft in fresh.items():
         try:
             limits.check(draft)
         except Problems as found:
@@ -119,7 +124,7 @@ def _of(index: int, problem: Problem) -> Problem:
 
 
 async def _replayed(session: AsyncSession, call: Call, order: Order) -> Progress | None:
-    if order.idempotency_key is None:
+    if not limits.is_key(order.idempotency_key):
         return None
     earlier = await rows.by_idempotency_key(session, call.workspace_id, order.idempotency_key)
     if earlier is None:
@@ -134,7 +139,7 @@ async def _replayed(session: AsyncSession, call: Call, order: Order) -> Progress
 
 async def _known(session: AsyncSession, call: Call, drafts: Sequence[Draft]) -> dict[str, Message]:
     """Messages accepted before, by their idempotency keys. Raises Problems for keys used with another content."""
-    keyed = {draft.idempotency_key: (i, draft) for i, draft in enumerate(drafts) if draft.idempotency_key is not None}
+    keyed = {draft.idempotency_key: (i, draft) for i, draft in enumerate(drafts) if limits.is_key(draft.idempotency_key)}
     known = await rows.by_idempotency_keys(session, call.workspace_id, list(keyed))
     problems = []
     for key, message in known.items():

@@ -97,8 +97,13 @@ class Call:
         return self.means.vault.sign(REQUEST, self._canonical(request)).hex()
 
     def is_repeated(self, signature: str | None, request: object) -> bool:
-        """The request has this signature, by whichever key of the ring it was made."""
-        return self.means.vault.verify(REQUEST, self._canonical(request), bytes.fromhex(signature or ""))
+        """The request has this signature, by whichever key of the ring it was made. One that nobody has checked may hold what
+        cannot be written down; that was never signed."""
+        try:
+            written = self._canonical(request)
+        except TypeError:
+            return False
+        return self.means.vault.verify(REQUEST, written, bytes.fromhex(signature or ""))
 
     def _canonical(self, request: object) -> bytes:
         """The same however the keys of the request are ordered; different in every workspace."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
@@ -74,6 +74,23 @@ def provider_of(source: ConfigInput) -> type[Provider]:
         message = f"There is no such template; the templates are {', '.join(sorted(BY_REF))}."
         raise _invalid(["input", "templateRef"], message)
     return provider
+
+
+def versions(template_ref: str) -> list[str]:
+    """A template and the versions there are of it."""
+    slug = template_ref.rpartition(":")[0]
+    return [template_ref, *(ref for ref, other in BY_REF.items() if other.about.slug == slug and ref != template_ref)]
+
+
+def content(source: ConfigInput, template_ref: str) -> dict[str, Any]:
+    """What was asked of this version of a template, to be recognised by. A typed setting that is as the version has it anyway
+    counts as not given: the schema fills defaults in, and which ones depends on the versions there are."""
+    provider = BY_REF.get(template_ref)
+    if source.typed is None or provider is None:
+        return asdict(source)
+    usual = {to_camel(name): getattr(field.default, "value", field.default) for name, field in provider.model_fields.items()}
+    chosen = {name: value for name, value in source.typed.items() if name not in usual or value != usual[name]}
+    return {**asdict(source), "typed": chosen, "version": template_ref}
 
 
 def values_of(source: ConfigInput, provider: type[Provider]) -> Values:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -52,9 +52,10 @@ class NewConnector:
     idempotency_key: str | None = None
     invitation_token: str | None = field(default=None, repr=False)
 
-    def content(self) -> dict[str, Any]:
-        """All that was asked for, whatever its idempotency key and who invited it."""
-        return asdict(replace(self, idempotency_key=None, invitation_token=None))
+    def content(self, template_ref: str) -> dict[str, Any]:
+        """All that was asked of this version of a template, whatever its idempotency key and who invited it."""
+        plain = asdict(replace(self, idempotency_key=None, invitation_token=None))
+        return {**plain, "config": configs.content(self.config, template_ref)}
 
 
 async def page(call: Call, arguments: PageArguments, where: Filter, order: str, descending: bool) -> Page[Connector]:
@@ -109,14 +110,17 @@ def inbound_webhook_url(call: Call, connector: Connector) -> str | None:
 
 
 async def create(call: Call, new: NewConnector) -> tuple[Connector, bool]:
-    """The connector, and whether an earlier call with the same idempotency key made it. It answers at once, PROVISIONING."""
+    """The connector, and whether an earlier call with the same idempotency key made it. It answers at once, PROVISIONING. What
+    was made is answered before anything is checked: templates and invitations may be others by now."""
     call.require(WRITE)
     await call.spend("connectorCreate")
+    if _is_key(new.idempotency_key):
+        async with call.read() as session:
+            if earlier := await _replayed(session, call, new):
+                return earlier, True
     provider = _checked(call, new)
     try:
         async with call.write() as session:
-            if earlier := await _replayed(session, call, new):
-                return earlier, True
             made = await _insert(session, call, new, provider)
     except IntegrityError:
         return await _raced(call, new, provider), True
@@ -160,8 +164,12 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise Problems(problems)
 
 
+def _is_key(key: str | None) -> TypeGuard[str]:
+    return key is not None and 1 <= len(key) <= LONGEST_KEY and key.isprintable()
+
+
 def _check_key(key: str | None) -> None:
-    if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isprintable()):
+    if key is not None and not _is_key(key):
         raise invalid("idempotencyKey", f"An idempotency key has 1 to {LONGEST_KEY} printable characters.")
 
 
@@ -176,7 +184,8 @@ async def _replayed(session: AsyncSession, call: Call, new: NewConnector) -> Con
     earlier = await rows.by_idempotency_key(session, call.workspace_id, new.idempotency_key)
     if earlier is None:
         return None
-    if not call.is_repeated(earlier.request_hash, new.content()):
+    versions = configs.versions(earlier.template_ref)  # it may have been taken to another since
+    if not any(call.is_repeated(earlier.request_hash, new.content(ref)) for ref in versions):
         message = "This idempotency key was used for another request."
         raise Problem(UserErrorCode.IDEMPOTENCY_KEY_REUSED, message, ["input", "idempotencyKey"])
     return earlier
@@ -210,7 +219,7 @@ async def _insert(session: AsyncSession, call: Call, new: NewConnector, provider
         **provisioning(at),
         circuit=rows.CircuitState.CLOSED,
         idempotency_key=new.idempotency_key,
-        request_hash=call.signature(new.content()) if new.idempotency_key is not None else None,
+        request_hash=call.signature(new.content(about.ref)) if new.idempotency_key is not None else None,
         created_at=at,
         updated_at=at,
         status_updated_at=at,

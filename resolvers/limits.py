@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import urlsplit
 
 import orjson
@@ -67,6 +67,11 @@ def _texts(draft: Draft) -> list[Problem]:
     if draft.idempotency_key == "":
         found.append(_invalid("idempotencyKey", "An idempotency key has 1 to 255 characters."))
     return found
+
+
+def is_key(key: str | None) -> TypeGuard[str]:
+    """Something may be stored under this idempotency key."""
+    return key is not None and 1 <= len(key) <= LONGEST["idempotency_key"] and _is_storable(key)
 
 
 def _is_storable(text: str) -> bool:

@@ -23,7 +23,9 @@ from tests.provider_server import ProviderServer, Recorded, Reply
 Json = Any
 SIGNING, TO, INVITATION = "sig_8f3a9c1d", "+447700900123", "an-invitation-of-ours"
 ERRORS = "userErrors { code message field }"
-CREATE = f"mutation($i: ConnectorCreateInput!) {{ done: connectorCreate(input: $i) {{ connector {{ id }} {ERRORS} }} }}"
+CREATE = (
+    f"mutation($i: ConnectorCreateInput!) {{ done: connectorCreate(input: $i) {{ connector {{ id }} isReplay {ERRORS} }} }}"
+)
 UPDATE = f"mutation($i: ConnectorUpdateInput!) {{ done: connectorUpdate(input: $i) {{ connector {{ id }} {ERRORS} }} }}"
 UPSERT = f"mutation($i: ConnectorUpsertInput!) {{ done: connectorUpsert(input: $i) {{ connector {{ id }} created {ERRORS} }} }}"
 VERIFY = f"mutation($i: ConnectorVerifyInput!) {{ done: connectorVerify(input: $i) {{ connector {{ id }} {ERRORS} }} }}"
@@ -92,13 +94,29 @@ class World:
         async with self.http.post(url, data=body, headers=headers) as answer:
             return answer.status
 
-    async def restart_with_version_2(self, release_status: str = "GA") -> None:
+    async def restart_with_version_2(self, release_status: str = "GA", first_status: str = "GA", added: str = "") -> None:
+        """Version 1 gets another status, and both get the setting that is `added`."""
         await self.installation.end(signal.SIGTERM)
         self.checkout.follow(SECOND)
-        second = self.checkout.directory / "channels" / "toy_2.py"
-        code = second.read_text().replace("    Report,\n", "    ReleaseStatus,\n    Report,\n", 1)
-        second.write_text(code.replace("version=2,", f"version=2, release_status=ReleaseStatus.{release_status},", 1))
+        self.edit("toy_2", "version=2,", f"version=2, release_status=ReleaseStatus.{release_status},")
+        self.edit("toy", 'slug="sms-toy",', f'slug="sms-toy", release_status=ReleaseStatus.{first_status},')
+        for module in ("toy", "toy_2"):
+            self.edit(module, "    Report,\n", "    ReleaseStatus,\n    Report,\n")
+            self.edit(module, "    api_key: ", f"    {added}\n    api_key: ")
         await self.installation.start(self.http)
+
+    def edit(self, module: str, old: str, new: str) -> None:
+        """Change a provider's file where it first says `old`."""
+        path = self.checkout.directory / "channels" / f"{module}.py"
+        code = path.read_text()
+        assert old in code
+        path.write_text(code.replace(old, new, 1))
+
+    async def create(self, **given: Json) -> tuple[str | None, bool, list[str]]:
+        """The id of the connector that is answered, whether it is a replay, and the codes of what is wrong."""
+        done = await self.do(CREATE, **given)
+        connector_id = done["connector"]["id"] if done["connector"] else None
+        return connector_id, done["isReplay"], [error["code"] for error in done["userErrors"]]
 
 
 def toy_server() -> ProviderServer:
@@ -244,6 +262,25 @@ async def test_a_version_that_is_not_for_everyone_is_named_and_asks_for_an_invit
     assert (await world.do(UPDATE, id=old, config={"toy": {**settings, "region": "us"}}))["userErrors"] == []
     found = (await world.connector(old))["template"]
     assert (found["ref"], found["releaseStatus"]) == ("sms-toy:2", "BETA")
+
+
+async def test_a_repeated_request_is_answered_whatever_has_become_of_its_template(world: World) -> None:
+    """Version 1 retires, version 2 wants other settings, and both get one with a default."""
+    settings = {"apiKey": "toy_8f3a9c", "baseUrl": world.toy.url}
+    typed = {"name": "Typed", "idempotencyKey": "k1", "config": {"toy": {**settings, "signingKey": SIGNING}}}
+    named = {"name": "Named", "idempotencyKey": "k2", "templateRef": "sms-toy:1", "arguments": settings}
+    made = {given["idempotencyKey"]: (await world.create(**given))[0] for given in (typed, named)}
+    assert None not in made.values() and len(set(made.values())) == 2
+    attempts = 'attempts: int = Field(3, title="Attempts", description="How often.", examples=[3])'
+    await world.restart_with_version_2(first_status="INTERNAL", added=attempts)
+
+    for given in (typed, named):
+        assert await world.create(**given) == (made[given["idempotencyKey"]], True, [])
+        for other in ({"name": "Other"}, {"priority": 1}):
+            assert await world.create(**{**given, **other}) == (None, False, ["IDEMPOTENCY_KEY_REUSED"])
+    fresh = {**typed, "name": "Fresh", "idempotencyKey": "k3"}
+    assert await world.create(**fresh) == (None, False, ["VALIDATION_ERROR", "VALIDATION_ERROR"])
+    assert await world.create(**{**named, "name": "Fresh", "idempotencyKey": "k4"}) == (None, False, ["INVITATION_REQUIRED"])
 
 
 async def eventually_asked(world: World, since: int, path: str) -> None:
