@@ -24,6 +24,7 @@ from pydantic import SecretStr
 from channels.dialling import bare, dialled, resolved
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
+from channels.hosts import certified
 from channels.replies import UNREADABLE, failure, readable
 from channels.wire import Wire
 
@@ -188,7 +189,7 @@ class Relay:
             sock = await dialled(wire, infos)
             local = ipaddress.ip_address(bare(sock.getpeername())).is_loopback
             client = SMTP(
-                hostname=self._server.host,
+                hostname=certified(self._server.host),
                 sock=sock,
                 local_hostname=_address_literal(sock),
                 timeout=None,

@@ -29,6 +29,7 @@ from channels.base import (
 from channels.checks import failed
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
+from channels.hosts import Host
 from channels.phone import e164
 from channels.smpp_codes import ALREADY_BOUND
 from channels.smpp_pdu import DeliverSm, SubmitSm
@@ -50,7 +51,6 @@ LISTEN_SECONDS = 25.0
 EARLY_SECONDS = 2.0
 
 _SENDER = re.compile(r"\+?[0-9]{3,15}|(?=.*[A-Za-z])[A-Za-z0-9_&.-][A-Za-z0-9 _&+.-]{0,10}")
-_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*|[0-9A-Fa-f:.]{2,45}")
 _CHECKS = {
     StageName.RESOLVE: ("dns", "The SMSC's name has an address."),
     StageName.CONNECT: ("tcp", "The SMSC accepts connections."),
@@ -74,9 +74,7 @@ class Smpp(Provider):
         capabilities=Capabilities(inbound=True, delivery_receipts=True, max_text_length=MAX_TEXT),
     )
 
-    host: str = Field(
-        title="Host", description="Name or IP address of the SMSC.", examples=["smpp.example.com"], min_length=2, max_length=253
-    )
+    host: Host = Field(title="Host", description="Name or IP address of the SMSC.", examples=["smpp.example.com"])
     port: int = Field(3550, title="Port", description="Usually 3550 for TLS, 2775 without.", examples=[3550], ge=1, le=65535)
     security: SmppSecurity = Field(
         SmppSecurity.TLS,
@@ -138,13 +136,6 @@ class Smpp(Provider):
     _session: Session = PrivateAttr()
     _memory: Memory = PrivateAttr(default_factory=Memory)
     _reference: int = PrivateAttr(default_factory=lambda: random.randrange(256))
-
-    @field_validator("host")
-    @classmethod
-    def _host_name(cls, value: str) -> str:
-        if not _HOST.fullmatch(value):
-            raise ValueError("must be a host name or an IP address, without scheme, port or path")
-        return value
 
     @field_validator("password")
     @classmethod

@@ -19,6 +19,7 @@ from channels.dialling import dialled, resolved
 from channels.egress import BlockedAddressError
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
+from channels.hosts import certified
 from channels.smpp_codes import INVALID_BIND, OK, THROTTLED, refusal
 from channels.smpp_link import Deliver, Link, LinkLostError, Pace, RefusedError
 from channels.smpp_pdu import BindTransceiver, BindTransmitter, DeliverSm, EnquireLink, SubmitSm, SubmitSmResp
@@ -214,7 +215,7 @@ async def _connected(server: Server, wire: Wire, exchange: Exchange, deliver: De
         else:
             with exchange.stage(StageName.TLS):
                 context = await asyncio.to_thread(ssl.create_default_context)
-                streams = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=server.host)
+                streams = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=certified(server.host))
     except BaseException:
         sock.close()
         raise

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime as dt
-import ipaddress
 import re
 from email.header import Header
 from email.utils import format_datetime, quote
@@ -35,12 +34,12 @@ from channels.checks import failed
 from channels.contents import refusal
 from channels.errors import FailureKind, SendError
 from channels.exchange import Exchange, StageName
+from channels.hosts import Host
 from channels.relays import Mail, Relay, Server, SmtpSecurity, step
 from channels.wire import Wire
 
 _SHORT_SUBJECT = 66
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
-_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _CHECKS = {
     StageName.RESOLVE: ("dns", "The server's name has an address."),
     StageName.CONNECT: ("tcp", "The server accepts connections."),
@@ -63,12 +62,8 @@ class Smtp(Provider):
         capabilities=Capabilities(text=True, subject=True),
     )
 
-    smtp_host: str = Field(
-        title="SMTP host",
-        description="Name or IP address of the mail server.",
-        examples=["smtp.example.com"],
-        min_length=1,
-        max_length=253,
+    smtp_host: Host = Field(
+        title="SMTP host", description="Name or IP address of the mail server.", examples=["smtp.example.com"]
     )
     smtp_port: int = Field(
         587,
@@ -122,11 +117,6 @@ class Smtp(Provider):
         if isinstance(value, int) and not isinstance(value, bool):
             return value
         raise ValueError("must be a whole number from 1 to 65535")
-
-    @field_validator("smtp_host")
-    @classmethod
-    def _host_name(cls, value: str) -> str:
-        return host_name(value)
 
     @field_validator("username", "from_address", "from_name", "reply_to")
     @classmethod
@@ -250,21 +240,6 @@ class Smtp(Provider):
             Check("authentication", "Authentication", (found[StageName.AUTH],)),
             Check("sender", "Sender address", (found[StageName.SUBMIT],)),
         ]
-
-
-def host_name(text: str) -> str:
-    """A host name in ASCII, or an IP address. Raises ValueError."""
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        pass
-    try:
-        name = text.encode("idna").decode()
-    except UnicodeError:
-        name = ""
-    if not _HOST.fullmatch(name):
-        raise ValueError("must be a host name or an IP address, without scheme, port or path")
-    return name
 
 
 @lru_cache(maxsize=1024)

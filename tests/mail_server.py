@@ -205,7 +205,8 @@ class _Protocol(SMTP):
 
 def _self_signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mail.test")])
-    addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
+    numbers = [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
+    addresses = [*numbers, x509.DNSName("localhost")]
     public = key.public_key()
     now = dt.datetime.now(dt.UTC)
     builder = x509.CertificateBuilder(name, name, public, x509.random_serial_number(), now, now + dt.timedelta(days=1))

@@ -135,12 +135,7 @@ class TestConfiguration:
             ("smtp_port", None, "must be a whole number from 1 to 65535"),
             ("smtp_port", 0, "greater than or equal to 1"),
             ("smtp_port", 65536, "less than or equal to 65535"),
-            ("smtp_host", "", "at least 1 character"),
-            ("smtp_host", "https://smtp.example.com", "must be a host name"),
-            ("smtp_host", "smtp.example.com:25", "must be a host name"),
-            ("smtp_host", "smtp example", "must be a host name"),
             ("smtp_host", "smtp\r\nEHLO x", "must be a host name"),
-            ("smtp_host", "x" * 70, "must be a host name"),
             ("from_address", "nobody", "must be an e-mail address"),
             ("from_address", "a@example.com\r\nBcc: b@example.com", "must be one line"),
             ("from_address", "A <a@example.com>", "must be an e-mail address"),
@@ -173,10 +168,3 @@ class TestConfiguration:
     def test_an_empty_optional_field_is_an_absent_one(self) -> None:
         empty = {"username": "", "password": "", "from_name": "", "reply_to": ""}
         assert Smtp.model_validate({**self.BASE, **empty}).model_dump() == Smtp.model_validate(self.BASE).model_dump()
-
-    @pytest.mark.parametrize("host", ["localhost", "10.0.0.1", "::1", "mail_1.internal", "xn--bcher-kva.example"])
-    def test_hosts(self, host: str) -> None:
-        assert Smtp.model_validate({**self.BASE, "smtp_host": host}).smtp_host == host
-
-    def test_an_international_host_is_kept_in_ascii(self) -> None:
-        assert Smtp.model_validate({**self.BASE, "smtp_host": "bücher.example"}).smtp_host == "xn--bcher-kva.example"

@@ -12,6 +12,7 @@ from tests.harness import Gateway
 
 Json = Any
 SMTP = {"smtp_host": "mail.example.com", "smtp_port": 2525, "from_address": "shop@example.com", "security": "NONE"}
+NO_HOST = "must be a host name or an IP address, without scheme, port, path or brackets"
 NO_STORED = 'has no stored value that "****" could stand for.'
 
 
@@ -130,7 +131,7 @@ async def test_everything_that_is_wrong_is_said_at_once_each_with_its_path(gatew
     ]
     messages = [message for _, _, message in found]
     assert messages[5] == f"password {NO_STORED}"
-    assert messages[6] == "smtpHost: must be a host name or an IP address, without scheme, port or path"
+    assert messages[6] == f"smtpHost: {NO_HOST}; a name has letters, digits, hyphens and underscores between its dots"
     assert messages[7] == "smtpPort: must be a whole number from 1 to 65535"
     assert messages[8].startswith("fromAddress: must be an e-mail address: ")
     assert messages[9] == "colour: is not a setting of email-smtp:1"
@@ -166,6 +167,12 @@ async def test_one_wrong_setting_is_one_error(gateway: Gateway) -> None:
         ((code, field, said),) = found
         assert (code, field) == ("VALIDATION_ERROR", ["input", "arguments", path])
         assert message in (None, said)
+
+
+async def test_an_address_with_its_port_is_no_host(gateway: Gateway) -> None:
+    smsc = {"host": "10.0.0.1:2775", "systemId": "acme", "password": "s3cret", "fromNumber": "AcmeInc"}
+    expected = ("VALIDATION_ERROR", ["input", "config", "smpp", "host"], f"host: {NO_HOST}")
+    assert await refused(gateway, name="SMSC", config={"smpp": smsc}) == [expected]
 
 
 async def test_settings_that_do_not_go_together_are_told_apart_from_malformed_ones(gateway: Gateway) -> None:
