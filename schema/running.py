@@ -8,10 +8,9 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from graphql import FragmentDefinitionNode, GraphQLSchema, OperationDefinitionNode, OperationType
+from graphql import FragmentDefinitionNode, GraphQLResolveInfo, GraphQLSchema, OperationDefinitionNode, OperationType
 from graphql.execution.values import VariableValues, get_argument_values
 from strawberry.execution import optimized_is_awaitable
-from strawberry.schema.schema import _OperationContextAwareGraphQLResolveInfo as RawInfo
 from strawberry.types import Info
 
 from schema.coercion import Arguments
@@ -35,6 +34,12 @@ class Plan:
     operation: OperationDefinitionNode
     fragments: dict[str, FragmentDefinitionNode]
     roots: tuple[Root, ...]
+
+
+class RawInfo(GraphQLResolveInfo[Any]):
+    """What graphql-core tells a resolver, with the request's extensions, which Strawberry tells besides."""
+
+    operation_extensions: Mapping[str, Any] | None
 
 
 class Given(NamedTuple):
@@ -125,7 +130,7 @@ class Running:
         work to graphql-core, which is not there."""
         if place not in self._raw_infos:
             plan, given, nodes = self._plan, self._given, place.nodes
-            self._raw_infos[place] = RawInfo(
+            info = self._raw_infos[place] = RawInfo(
                 field_name=nodes[0].name.value,
                 field_nodes=nodes,
                 return_type=place.field.type,
@@ -135,13 +140,13 @@ class Running:
                 fragments=plan.fragments,
                 root_value=given.root,
                 operation=plan.operation,
-                variable_values=given.variables.coerced,
+                variable_values=given.variables.coerced,  # type: ignore[arg-type]  # as Strawberry has it
                 context=given.context,
-                is_awaitable=optimized_is_awaitable,
+                is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]
                 abort_signal=None,
-                async_helpers=None,
-                operation_extensions=given.extensions,  # type: ignore[arg-type]
+                async_helpers=None,  # type: ignore[arg-type]
             )
+            info.operation_extensions = given.extensions
         return self._raw_infos[place]
 
     def info(self, place: Place) -> Info[Any, Any]:
