@@ -16,7 +16,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON", "journal_size_limit=67108864")
+PRAGMAS = ("synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON", "journal_size_limit=67108864")
+PATIENCE_SECONDS = 10.0
+PAUSE_SECONDS = 0.01
 
 STEP = 1_000
 LONGEST = 20  # steps of STEP instructions of SQLite's machine, a few milliseconds in all
@@ -163,6 +165,22 @@ def dumps(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
+def _open(path: str) -> sqlite3.Connection:
+    """A connection to a file in WAL mode. Of several who switch a new file to it, SQLite refuses all but one at once, whatever
+    its busy timeout."""
+    made = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    patience = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            made.execute("PRAGMA journal_mode=WAL").close()
+            return made
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > patience:
+                made.close()
+                raise
+        time.sleep(PAUSE_SECONDS)
+
+
 def engine(url: str, size: int, begin: str, query_only: bool = False) -> AsyncEngine:
     """A pool of `size` connections, each beginning its transactions with `begin`."""
     path = make_url(url).database
@@ -170,7 +188,7 @@ def engine(url: str, size: int, begin: str, query_only: bool = False) -> AsyncEn
         Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     async def connect() -> aiosqlite.Connection:
-        made = Steady(lambda: sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False), 64)
+        made = Steady(lambda: _open(path or ":memory:"), 64)
         made._thread.daemon = True
         made.reads_only = query_only
         return await made

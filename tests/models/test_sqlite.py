@@ -144,3 +144,19 @@ async def test_a_reader_gives_back_its_moment_and_cannot_write(tmp_path: Path) -
             await transaction.execute(text("INSERT INTO number VALUES (1)"))
     await writer.dispose()
     await reader.dispose()
+
+
+async def test_several_may_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """SQLite lets only one of them switch it to WAL, and tells the others at once that the database is locked."""
+
+    async def mode(path: Path) -> object:
+        engine = sqlite.engine(f"sqlite+aiosqlite:///{path}", 1, "BEGIN IMMEDIATE")
+        try:
+            async with engine.connect() as connection:
+                return await connection.scalar(text("PRAGMA journal_mode"))
+        finally:
+            await engine.dispose()
+
+    for number in range(10):
+        modes = await asyncio.gather(*(mode(tmp_path / f"{number}.db") for _ in range(6)))
+        assert modes == ["wal"] * 6
