@@ -173,9 +173,11 @@ async def _workspace(settings: Settings, name: str) -> Workspace:
     async with current_database(settings) as database:
         async with database.read() as session:
             found = await workspaces.by_name(session, name)
-        if found is None:
-            async with database.write() as session:
-                found = await workspaces.create(session, name)
+        if found is not None:
+            return found
+        async with database.write() as session:
+            found, made = await workspaces.find_or_create(session, name)
+        if made:
             err.print(f"Made the workspace {name}.", markup=False)
         return found
 

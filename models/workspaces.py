@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ForeignKey, String, Text, bindparam, func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -70,8 +71,21 @@ async def by_name(session: AsyncSession, name: str) -> Workspace | None:
 
 async def first_or_create(session: AsyncSession, name: str) -> Workspace:
     """The workspace of this name, else the oldest one; an empty database gets one of this name."""
-    found = await by_name(session, name)
-    return found or await session.scalar(select(Workspace).order_by(Workspace.id).limit(1)) or await create(session, name)
+    found = await by_name(session, name) or await session.scalar(select(Workspace).order_by(Workspace.id).limit(1))
+    return found or (await find_or_create(session, name))[0]
+
+
+async def find_or_create(session: AsyncSession, name: str) -> tuple[Workspace, bool]:
+    """The workspace of this name, and whether it was made just now; several processes may ask at once."""
+    if (found := await by_name(session, name)) is not None:
+        return found, False
+    try:
+        async with session.begin_nested():
+            return await create(session, name), True
+    except IntegrityError:
+        if (found := await by_name(session, name)) is None:
+            raise
+        return found, False
 
 
 async def change(session: AsyncSession, workspace_id: str, values: dict[str, Any]) -> Workspace:

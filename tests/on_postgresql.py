@@ -36,6 +36,7 @@ CHOSEN = [
     "tests/gateway/test_first_message.py",
     "tests/gateway/test_live.py",
     "tests/gateway/test_rate_limits.py",
+    "tests/gateway/test_storage.py",
     "tests/gateway/test_tenancy.py",
     "tests/resolvers/test_audit.py",
     "tests/resolvers/test_batches.py",
