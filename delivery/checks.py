@@ -13,6 +13,7 @@ from contextlib import suppress
 import structlog
 
 from channels.base import Assertion, Check, CheckStatus
+from delivery.outage import Outage
 from delivery.providers import Providers, UnusableError
 from models import connectors
 from models.base import now
@@ -99,6 +100,7 @@ class Checker:
         self._bell = bell
         self._wake = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
+        self._outage = Outage()
 
     async def run(self) -> None:
         unlisten = self._bell.listen(lambda hint: self._wake.set() if hint == HINT else None)
@@ -127,8 +129,9 @@ class Checker:
                     mine = await connectors.lease_check(session, connector, now() + LEASE)
                 if mine:
                     self._start(connector)
-        except Exception:
-            log.exception("checks_not_read")
+            self._outage.over()
+        except Exception as error:
+            self._outage.met(error, "checks_not_read")
 
     def _start(self, connector: Connector) -> None:
         task = asyncio.create_task(self._check(connector))
@@ -138,6 +141,6 @@ class Checker:
     async def _check(self, connector: Connector) -> None:
         try:
             await run(self._database, self._providers, connector, "provisioning")
-        except Exception:
-            log.exception("checks_not_stored", connector_id=connector.id)
+        except Exception as error:
+            self._outage.met(error, "checks_not_stored", connector_id=connector.id)
         self._wake.set()

@@ -13,6 +13,7 @@ from channels.base import Inbound, Received, Report, Watermark
 from delivery import inbound, receipts
 from delivery.gather import Gather
 from delivery.metrics import Meters
+from delivery.outage import Outage
 from delivery.receipts import Name
 from models.connectors import Connector
 from models.database import Database, is_passing
@@ -40,6 +41,7 @@ class Intake:
         self._meters = meters
         self._storing: Gather[_Told, None] = Gather(self._store)
         self._due: dict[Name, None] = {}
+        self._outage = Outage()
         self._applying: asyncio.Task[None] | None = None
 
     async def take(self, connector: Connector, received: Received) -> None:
@@ -86,6 +88,7 @@ class Intake:
             names, self._due = list(self._due), {}
             try:
                 self._meters.deliver(await receipts.catch_up(self._database, names))
-            except Exception:
-                log.exception("receipts_not_applied", receipts=len(names))  # a chore looks for them again
+                self._outage.over()
+            except Exception as error:
+                self._outage.met(error, "receipts_not_applied", receipts=len(names))  # a chore looks for them again
         self._applying = None

@@ -15,10 +15,10 @@ class Outage:
     def __init__(self) -> None:
         self._lasts = False
 
-    def met(self, error: Exception, event: str) -> None:
+    def met(self, error: Exception, event: str, **told: str | int) -> None:
         """Log a database that is away the first time, and everything else, which is our own fault, each time."""
         if not is_passing(error):
-            log.exception(event)
+            log.exception(event, **told)
         elif not self._lasts:
             log.error("database_unavailable", error=type(error).__name__, reason=str(getattr(error, "orig", error))[:200])
             self._lasts = True

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from delivery import receipts
 from delivery.circuit import Circuits
 from delivery.metrics import Meters
@@ -20,8 +18,6 @@ BATCH = 256
 GATHER_SECONDS = 0.005
 RETRY_SECONDS = 0.3
 MATCH_SECONDS = 0.05
-
-log = structlog.get_logger()
 
 
 class Outcomes:
@@ -100,5 +96,5 @@ class Outcomes:
             sent, self._sent = self._sent, []
             try:
                 self._meters.deliver(await receipts.catch_up(self._database, sent))
-            except Exception:
-                log.exception("receipts_not_taken", messages=len(sent))  # a chore looks for them again
+            except Exception as error:
+                self._outage.met(error, "receipts_not_taken", messages=len(sent))  # a chore looks for them again
