@@ -165,18 +165,15 @@ def dumps(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _open(path: str) -> sqlite3.Connection:
-    """A connection to a file in WAL mode. Of several who switch a new file to it, SQLite refuses all but one at once, whatever
-    its busy timeout."""
-    made = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+def _switch(connection: sqlite3.Connection) -> None:
+    """To WAL mode. Of several who switch a new file at once, SQLite refuses all but one, whatever its busy timeout."""
     patience = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            made.execute("PRAGMA journal_mode=WAL").close()
-            return made
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
         except sqlite3.Error as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > patience:
-                made.close()
                 raise
         time.sleep(PAUSE_SECONDS)
 
@@ -188,10 +185,16 @@ def engine(url: str, size: int, begin: str, query_only: bool = False) -> AsyncEn
         Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     async def connect() -> aiosqlite.Connection:
-        made = Steady(lambda: _open(path or ":memory:"), 64)
+        made = Steady(lambda: sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False), 64)
         made._thread.daemon = True
         made.reads_only = query_only
-        return await made
+        await made
+        try:
+            await made.run(_switch)
+        except BaseException:
+            await made.close()  # its thread has to end before the loop does
+            raise
+        return made
 
     made = create_async_engine(
         url,
