@@ -128,12 +128,9 @@ class _Writer:
 
     async def _relieve(self) -> None:
         """Commit a group whose last member left that to one who then did not come."""
-        await self._turns.take(urgent=True)
-        try:
+        async with self._turns.taken():
             if self._group is not None and self._is_complete(self._group):
                 await self._commit(self._group)
-        finally:
-            self._turns.pass_on()
 
     async def _begin(self) -> _Group:
         connection = await self._engine.connect()
@@ -191,12 +188,9 @@ class _Writer:
             await group.connection.close()
 
     async def close(self) -> None:
-        await self._turns.take(urgent=True)
-        try:
+        async with self._turns.taken():
             if self._group is not None:
                 await self._group.connection.close()
-        finally:
-            self._turns.pass_on()
 
 
 def _postgresql(url: str) -> AsyncEngine:

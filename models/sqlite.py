@@ -16,8 +16,13 @@ from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-PRAGMAS = ("synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON", "journal_size_limit=67108864")
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 10  # with a lock of another process's
+PRAGMAS = (
+    "synchronous=FULL",
+    f"busy_timeout={PATIENCE_SECONDS * 1000}",
+    "foreign_keys=ON",
+    "journal_size_limit=67108864",
+)
 PAUSE_SECONDS = 0.01
 
 STEP = 1_000

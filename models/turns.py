@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 from itertools import count
 
@@ -33,6 +35,15 @@ class Turns:
             if not turn.cancelled():  # it came in the same moment
                 self.pass_on()
             raise
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """An urgent turn that is passed on after the block."""
+        await self.take(urgent=True)
+        try:
+            yield
+        finally:
+            self.pass_on()
 
     def pass_on(self) -> None:
         if self.is_awaited():
